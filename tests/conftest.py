@@ -1,0 +1,57 @@
+"""What all tests share. The module under test is the checkout's, or, with JAMSOCKET_LITE_INSTALLED set, the installed one."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+if not os.environ.get("JAMSOCKET_LITE_INSTALLED"):
+    sys.path.insert(0, str(ROOT))
+
+from certificates import Certificates
+from local_platform import LocalPlatform
+
+# Settings of whoever runs the tests, which would lead the client elsewhere.
+FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower() in FOREIGN or name.startswith(("JAMSOCKET_DEV", "JAMSOCKET_ACCOUNT", "JAMSOCKET_SERVICE",
+                                                       "JAMSOCKET_TOKEN", "JAMSOCKET_API_URL", "PLANE_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates good and bad, and contexts for both ends; the authority of the good ones is `ca_file`."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def platform() -> Iterator[LocalPlatform]:
+    """A Jamsocket platform with real processes as backends."""
+    with LocalPlatform() as running:
+        yield running
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[Callable[[], None]]:
+    """Checks, at the end and whenever it is called, that no thread and no descriptor was left since the test began."""
+    threads, files = set(threading.enumerate()), open_files()
+
+    def check() -> None:
+        assert set(threading.enumerate()) <= threads
+        assert open_files() <= files
+
+    yield check
+    check()
