@@ -33,12 +33,11 @@ import time
 from collections.abc import Mapping as _MappingABC
 from contextlib import closing
 from dataclasses import dataclass
-from typing import (TYPE_CHECKING, Any, Callable, Dict, Generator, Iterable, List, Mapping, NoReturn, Optional, Sequence, Set,
+from typing import (TYPE_CHECKING, Any, Callable, Dict, Generator, Iterable, List, Mapping, Optional, Sequence, Set,
                     Tuple, Type, TypeVar, Union)
 
-# Whatever only a call needs (json, socket, ssl, http.client, urllib) is imported where it is used: a program that
-# only wants the types pays for nothing else, and an interpreter without ssl or sockets still imports this file.
-
+# What only a call needs (json, socket, ssl, selectors) is imported where it is used: a program that wants the types
+# alone does not pay for it, and an interpreter without ssl or sockets can still import this file.
 if TYPE_CHECKING:
     import argparse
     import socket
@@ -57,10 +56,6 @@ __all__ = [
 
 # ---- The vocabulary --------------------------------------------------------------------------------------------------
 
-_STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated")
-_KINDS = ("soft", "hard")
-_REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "internal_error")
-
 if sys.version_info >= (3, 8):
     from typing import Literal
 
@@ -72,9 +67,13 @@ if sys.version_info >= (3, 8):
 else:  # Python 3.7 has no Literal
     BackendStatus = TerminationKind = TerminationReason = str
 
+_STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated")
+_KINDS = ("soft", "hard")
+_REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "internal_error")
+
 # The lifecycle's order: a backend may skip states but never goes back.
 _RANK = {status: rank for rank, status in enumerate(_STATUSES)}
-_READY, _TERMINATING, _TERMINATED = _RANK["ready"], _RANK["terminating"], _RANK["terminated"]
+_TERMINATING, _TERMINATED = _RANK["terminating"], _RANK["terminated"]
 
 # The document says `key_expired`; the platform, its dev server and Plane send `keyexpired`.
 _SPELLINGS = {reason.replace("_", ""): reason for reason in _REASONS}
@@ -90,33 +89,33 @@ _JSON_VALUES = 100000  # of `auth`: a list that holds itself twice at each level
 
 _API_URL = "https://api.jamsocket.com"
 _USER_AGENT = "jamsocket-lite/" + __version__  # some edges answer 403 to the standard library's own
+_PORTS = {"http": 80, "https": 443}
+_VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))  # what urls and tokens are made of
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
+_OWN_HEADERS = ("host", "connection", "content-length", "content-type", "transfer-encoding", "accept-encoding")
 
-_HEAD_LIMIT = 64 * 1024  # a status line and headers; http.client alone would take 100 headers of 64 KiB
+# Sizes, in bytes.
+_HEAD_LIMIT = 64 * 1024  # a status line and headers
 _BODY_LIMIT = 128 * 1024  # an answer: JSON of small objects takes 25 times its text in memory
 _ERROR_LIMIT = 64 * 1024  # what is read of an error's body
-_EVENT_LIMIT = 128 * 1024  # one line of an event stream, and one event's data
+_EVENT_LIMIT = 128 * 1024  # a line of an event stream, and an event
 _CHUNK_LINE_LIMIT = 1024
 _READ_SIZE = 16 * 1024
-_MESSAGE_LENGTH = 200  # what is quoted of a server's error message
+_MESSAGE_LENGTH = 200  # what is quoted of a server's message
 
-# In seconds:
-_LONGEST_WAIT = 3600.0  # one socket operation; sockets refuse very large timeouts
+# Times, in seconds.
+_LONGEST_WAIT = 3600.0  # of one socket operation; sockets refuse very large timeouts
 _ADDRESS_SHARE = 5.0  # for one of several addresses of a name before the next is tried
 _ATTEMPT = 5.0  # for opening a stream, or for one status call, inside a wait
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # between attempts inside a wait
 _FIRST_CHECK, _CHECK = 1.0, 5.0  # until a wait makes the status call, and makes it again
 _NEWBORN = 2.0  # in which a 404 may be a backend about to exist
-_QUIET = 0.5  # after so long without a byte a stream is through with its replay
-_SETTLED = 2.0  # after so long its last word stands, even while the status call has no answer
-_IDLE = 60.0  # after so long without one it is opened again: the connection may be dead
+_QUIET = 0.5  # without a byte, and a stream is through with its replay
+_SETTLED = 2.0  # without a byte, and its last word counts, even while the status call hangs
+_IDLE = 60.0  # without a byte, and it is opened again: the connection may be dead
 
 _STRANGE_ANSWERS = 3  # in a row that are not the API's: then this is not the API
 _UNKNOWN_WORDS = 1000  # from the future that a stream remembers
-
-_PORTS = {"http": 80, "https": 443}
-_VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))  # what a url and a token are made of
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
-_FRAMING = ("content-length", "transfer-encoding")  # headers that must not contradict each other
 
 
 # ---- The errors ------------------------------------------------------------------------------------------------------
@@ -125,8 +124,7 @@ _FRAMING = ("content-length", "transfer-encoding")  # headers that must not cont
 class JamsocketError(Exception):
     """The base of all errors of this module. No text of theirs holds a secret."""
 
-    # Inside a wait: this will not pass by itself (a redirect, a certificate that does not hold).
-    _lasting = False
+    _lasting = False  # whether it is one that will not pass by itself, inside a wait
 
 
 class ValidationError(JamsocketError, ValueError):
@@ -205,15 +203,13 @@ def _kind(value: object) -> str:
     return "None" if value is None else str(type(value).__name__)[:40]
 
 
-def _invalid(path: str, message: str) -> ValidationError:
+def _invalid(path: str, expected: str, got: str) -> ValidationError:
     place = path if len(path) <= 100 else path[:99] + "…"
-    return ValidationError(place + ": " + message if path else message, path=path)
+    return ValidationError("%sexpected %s, got %s" % (place and place + ": ", expected, got), path=path)
 
 
 def _join(path: str, key: str) -> str:
-    if not key.isidentifier():
-        return "%s[%r]" % (path, key)
-    return path + "." + key if path else key
+    return "%s[%r]" % (path, key) if not key.isidentifier() else path + "." + key if path else key
 
 
 def _is(value: object, kind: type) -> bool:
@@ -224,7 +220,7 @@ def _string(value: Any, path: str) -> str:
     if type(value) is str:
         return value
     if not _is(value, str):
-        raise _invalid(path, "expected a string, got " + _kind(value))
+        raise _invalid(path, "a string", _kind(value))
     return str.__str__(value)  # the plain value, also of a member of an Enum
 
 
@@ -232,22 +228,22 @@ def _text(value: Any, path: str) -> str:
     """A string that we send: one that UTF-8 can carry."""
     text = _string(value, path)
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise _invalid(path, "expected Unicode text, got a string with a lone surrogate")
+        raise _invalid(path, "Unicode text", "a string with a lone surrogate")
     return text
 
 
 def _boolean(value: Any, path: str) -> bool:
     if type(value) is not bool:
-        raise _invalid(path, "expected true or false, got " + _kind(value))
+        raise _invalid(path, "true or false", _kind(value))
     return value
 
 
 def _integer(value: Any, path: str, lowest: int, highest: int) -> int:
     if not _is(value, int) or type(value) is bool:
-        raise _invalid(path, "expected an integer, got " + _kind(value))
+        raise _invalid(path, "an integer", _kind(value))
     number = int.__int__(value)
     if not lowest <= number <= highest:
-        raise _invalid(path, "expected an integer from %d to %d, got one outside" % (lowest, highest))
+        raise _invalid(path, "an integer from %d to %d" % (lowest, highest), "one outside")
     return number
 
 
@@ -260,23 +256,23 @@ def _one_of(*kinds: Tuple[type, _Check], expected: str) -> _Check:
         for kind, accept in kinds:
             if _is(value, kind):
                 return accept(value, path)
-        raise _invalid(path, "expected %s, got %s" % (expected, _kind(value)))
+        raise _invalid(path, expected, _kind(value))
 
     return check
 
 
-def _instance(kind: type) -> _Check:
-    return _one_of((kind, lambda value, path: value), expected="an instance of " + kind.__name__)
+def _instance(kind: type) -> Tuple[type, _Check]:
+    return kind, lambda value, path: value
 
 
 def _mapping(value: Any, path: str) -> Dict[str, Any]:
     """A plain dict of our own with the mapping's items."""
     if not _is(value, _MappingABC):
-        raise _invalid(path, "expected a mapping, got " + _kind(value))
+        raise _invalid(path, "a mapping", _kind(value))
     copied = {}
     for key in value:
         if not _is(key, str):
-            raise _invalid(path, "expected keys that are strings, got " + _kind(key))
+            raise _invalid(path, "keys that are strings", _kind(key))
         copied[str.__str__(key)] = value[key]
     return copied
 
@@ -284,7 +280,7 @@ def _mapping(value: Any, path: str) -> Dict[str, Any]:
 def _key(value: Any, path: str) -> str:
     key = _text(value, path)
     if not 1 <= len(key) <= _KEY_LENGTH:
-        raise _invalid(path, "expected 1 to %d characters, got %d" % (_KEY_LENGTH, len(key)))
+        raise _invalid(path, "1 to %d characters" % _KEY_LENGTH, str(len(key)))
     return key
 
 
@@ -293,23 +289,22 @@ def _env(value: Any, path: str) -> Dict[str, str]:
     for name, text in env.items():
         place = _join(path, name)
         if name in _RESERVED_ENV:
-            raise _invalid(place, "expected another name, got one that the platform sets itself")
+            raise _invalid(place, "another name", "one that the platform sets itself")
         if not name or "=" in name or "\0" in _text(name, place):
-            raise _invalid(place, "expected a name without = and NUL, got an empty or malformed one")
+            raise _invalid(place, "a name without = and NUL", "an empty or malformed one")
         env[name] = _text(text, place)
         if "\0" in env[name]:
-            raise _invalid(place, "expected a string without NUL, got one with it")
+            raise _invalid(place, "a string without NUL", "one with it")
     return env
 
 
 def _auth(value: Any, path: str) -> Dict[str, Any]:
-    remaining = [_JSON_VALUES]
+    budget = [_JSON_VALUES]
 
     def copy(value: Any, path: str, level: int) -> Any:
-        remaining[0] -= 1
-        if level > _JSON_LEVELS or remaining[0] < 0:
-            raise _invalid(path, "expected at most %d levels and %d values, got more, or a cycle"
-                           % (_JSON_LEVELS, _JSON_VALUES))
+        budget[0] -= 1
+        if level > _JSON_LEVELS or budget[0] < 0:
+            raise _invalid(path, "at most %d levels and %d values" % (_JSON_LEVELS, _JSON_VALUES), "more, or a cycle")
         if value is None or type(value) is bool:
             return value
         if _is(value, str):
@@ -318,18 +313,16 @@ def _auth(value: Any, path: str) -> Dict[str, Any]:
             return _integer(value, path, -(2**63), 2**64 - 1)
         if _is(value, float):
             if not math.isfinite(float.__float__(value)):
-                raise _invalid(path, "expected a finite number, got nan or an infinity")
+                raise _invalid(path, "a finite number", "nan or an infinity")
             return float.__float__(value)
         if _is(value, list) or _is(value, tuple):
             return [copy(item, "%s[%d]" % (path, index), level + 1) for index, item in enumerate(value)]
         if _is(value, _MappingABC):
             items = _mapping(value, path).items()
             return {_text(key, _join(path, key)): copy(item, _join(path, key), level + 1) for key, item in items}
-        raise _invalid(path, "expected what JSON can carry, got " + _kind(value))
+        raise _invalid(path, "what JSON can carry", _kind(value))
 
-    if not _is(value, _MappingABC):
-        raise _invalid(path, "expected a mapping, got " + _kind(value))
-    copied: Dict[str, Any] = copy(value, path, 1)
+    copied: Dict[str, Any] = copy(_mapping(value, path), path, 1)
     return copied
 
 
@@ -340,8 +333,6 @@ def _reason(value: Any, path: str) -> str:
 
 def _moment(value: Any, path: str) -> str:
     """ISO 8601; Plane sends milliseconds since the epoch."""
-    if type(value) is str:
-        return value
     if not _is(value, int) or type(value) is bool:
         return _string(value, path)
     seconds, milliseconds = divmod(_integer(value, path, 0, 253402300799999), 1000)  # until the year 9999
@@ -350,17 +341,83 @@ def _moment(value: Any, path: str) -> str:
 
 # ---- The types -------------------------------------------------------------------------------------------------------
 #
-# The checks of a class stand in `_checks`, in the order of its fields. They serve construction and `from_dict` alike;
-# what a foreign object raises while it is read becomes a ValidationError in one place, `_sound`.
+# The checks of a class stand in `_checks`, in the order of its fields, and serve construction and `from_dict` alike.
+# What a foreign object raises while it is read becomes a ValidationError in one place, `_read`.
 
 _T = TypeVar("_T")
-_R = TypeVar("_R", bound="_Record")
+_Q = TypeVar("_Q", bound="_Request")
+_A = TypeVar("_A", bound="_Answer")
+
+
+class _Record:
+    """What the six types share."""
+
+    _checks: Mapping[str, _Check] = {}
+    _required: Tuple[str, ...] = ()
+    _hidden: Tuple[str, ...] = ()  # fields of which `repr` shows nothing
+    _urls: Tuple[str, ...] = ()  # fields of which `repr` shows the origin
+
+    def __post_init__(self) -> None:
+        vars(self).update(self._read(vars(self), "", built=True))
+
+    @classmethod
+    def _read(cls, data: Any, path: str, *, built: bool = False, strict: bool = True) -> Dict[str, Any]:
+        """The values to keep, or a ValidationError whatever `data` is. `built`: they are a constructor's arguments."""
+        try:
+            given = cls._fields(data, path, built)
+            values = {}
+            for name, check in cls._checks.items():
+                value = given.get(name)
+                if value is not None:
+                    values[name] = check(value, _join(path, name) if path else name)
+                elif name in cls._required:
+                    raise _invalid(_join(path, name), "a value", "None" if name in given else "nothing")
+                else:
+                    values[name] = getattr(cls, name)  # the field's default
+            if strict:
+                cls._check_whole(values)
+            return values
+        except ValidationError:
+            raise
+        except Exception:
+            pass  # its text may hold anything
+        raise _invalid(path, "a mapping that can be read", "one that raises an error")
+
+    @classmethod
+    def _fields(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
+        return data if type(data) is dict else _mapping(data, path)
+
+    @classmethod
+    def _check_whole(cls, values: Dict[str, Any]) -> None:
+        """What one field alone does not tell."""
+
+    @classmethod
+    def _kept(cls: Type[_T], values: Dict[str, Any]) -> _T:
+        """An instance of values that are checked already."""
+        record = object.__new__(cls)
+        vars(record).update(values)
+        return record
+
+    def to_dict(self) -> Dict[str, Any]:
+        """What `json.dumps` takes as it is, without the fields that are None; it shares nothing with the instance."""
+        return {name: _unshared(value) for name, value in vars(self).items() if value is not None}
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        shown = {name: _origin(value) if name in self._urls else value for name, value in vars(self).items()}
+        return "%s(%s)" % (type(self).__name__, ", ".join(
+            name + "=" + ("…" if name in self._hidden else repr(value)) for name, value in shown.items() if value is not None))
 
 
 def _origin(url: str) -> str:
     """What may be shown of a url: scheme, host and port."""
     parts = re.match(r"(\w+://)(?:[^/?#\\]*@)?([\w.:\[\]-]+)(?=[/?#]|$)", url, re.ASCII)
-    return parts.group(1) + parts.group(2) if parts else "…"
+    return parts.group(1) + parts.group(2) if parts else "…" if url else ""
 
 
 def _unshared(value: Any) -> Any:
@@ -373,111 +430,41 @@ def _unshared(value: Any) -> Any:
     return value
 
 
-class _Record:
-    """What the six types share."""
-
-    _checks: Mapping[str, _Check] = {}
-    _required: Tuple[str, ...] = ()
-    _hidden: Tuple[str, ...] = ()  # fields of which `repr` shows nothing
-    _urls: Tuple[str, ...] = ()  # fields of which `repr` shows the origin
-
-    def __post_init__(self) -> None:
-        vars(self).update(self._sound(vars(self), "", True, True))
-
-    @classmethod
-    def _sound(cls, data: Any, path: str, built: bool, strict: bool) -> Dict[str, Any]:
-        """The values to keep, or a ValidationError whatever `data` is."""
-        try:
-            values = cls._values(data, path, built)
-            if strict:
-                cls._check_whole(values, path)
-            return values
-        except ValidationError:
-            raise
-        except Exception:
-            pass  # not our object's fault, and its text may hold anything
-        raise _invalid(path, "expected a mapping that can be read, got one that raises an error")
-
-    @classmethod
-    def _values(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
-        given = data if type(data) is dict else _mapping(data, path)
-        values = {}
-        for name, check in cls._checks.items():
-            value = given.get(name)
-            if value is not None:
-                values[name] = check(value, _join(path, name) if path else name)
-            elif name in cls._required:
-                raise _invalid(_join(path, name), "expected a value, got " + ("None" if name in given else "nothing"))
-            else:
-                values[name] = getattr(cls, name)  # the field's default
-        return values
-
-    @classmethod
-    def _check_whole(cls, values: Dict[str, Any], path: str) -> None:
-        """What one field alone does not tell."""
-
-    @classmethod
-    def _kept(cls: Type[_R], values: Dict[str, Any]) -> _R:
-        """An instance of values that are checked already."""
-        record = object.__new__(cls)
-        vars(record).update(values)
-        return record
-
-    def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None; it shares nothing with the instance."""
-        return {name: _unshared(value) for name, value in vars(self).items() if value is not None}
-
-    def __repr__(self) -> str:
-        shown = []
-        for name, value in vars(self).items():
-            if value is not None:
-                hidden = name in self._hidden
-                shown.append("%s=%s" % (name, "…" if hidden else repr(_origin(value) if name in self._urls else value)))
-        return "%s(%s)" % (type(self).__name__, ", ".join(shown))
-
-
 class _Request(_Record):
     """What is sent: unknown fields are refused, for a misspelt option must not be silently dropped."""
 
     _nested: "Mapping[str, Type[_Request]]" = {}
 
     @classmethod
-    def from_dict(cls: "Type[_Q]", data: Mapping[str, Any]) -> "_Q":
+    def from_dict(cls: Type[_Q], data: Mapping[str, Any]) -> _Q:
         """Checks every field and copies what it keeps. Raises ValidationError, whose `path` names the place."""
-        return cls._kept(cls._sound(data, "", False, True))
+        return cls._kept(cls._read(data, ""))
 
     @classmethod
-    def _values(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
+    def _fields(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
         given = _mapping(data, path)
         for name in given:
             if name not in cls._checks:
-                raise _invalid(_join(path, name), "expected one of %s, got an unknown field" % ", ".join(cls._checks))
-        if not built:
-            for name, kind in cls._nested.items():
-                if _is(given.get(name), _MappingABC):
-                    given[name] = kind._kept(kind._sound(given[name], _join(path, name), False, True))
-        return super()._values(given, path, built)
-
-
-_Q = TypeVar("_Q", bound=_Request)
+                raise _invalid(_join(path, name), "one of " + ", ".join(cls._checks), "an unknown field")
+        for name, kind in cls._nested.items():
+            if not built and _is(given.get(name), _MappingABC):
+                given[name] = kind._kept(kind._read(given[name], _join(path, name)))
+        return given
 
 
 class _Answer(_Record):
     """What the platform sends: unknown fields are ignored, and `strict=False` keeps words from the future."""
 
     @classmethod
-    def from_dict(cls: "Type[_A]", data: Mapping[str, Any], *, strict: bool = True) -> "_A":
+    def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
         """Checks every field and copies what it keeps. Raises ValidationError, whose `path` names the place.
 
         `strict` refuses what this version does not know; without it, unknown words are kept as they came.
         """
-        return cls._kept(cls._sound(data, "", False, strict))
+        return cls._kept(cls._read(data, "", strict=strict))
 
 
-_A = TypeVar("_A", bound=_Answer)
-
-
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Request):
     """What a backend may use. Integers of 0 and more.
 
@@ -497,7 +484,7 @@ class ResourceLimits(_Request):
     }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Request):
     """What runs: its mount (a name, or whether there is one), its environment, its limits.
 
@@ -512,13 +499,13 @@ class Executable(_Request):
     _checks = {
         "mount": _one_of((bool, _boolean), (str, _text), expected="a string, true or false"),
         "env": _env,
-        "resource_limits": _instance(ResourceLimits),
+        "resource_limits": _one_of(_instance(ResourceLimits), expected="ResourceLimits"),
     }
     _nested = {"resource_limits": ResourceLimits}
     _hidden = ("env",)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Request):
     """How a backend is started: the service's image `tag`, the `cluster`, and how long it may live and idle.
 
@@ -534,12 +521,12 @@ class SpawnConfig(_Request):
 
     _checks = {
         "tag": _text, "cluster": _text, "lifetime_limit_seconds": _up_to(_INT32), "max_idle_seconds": _up_to(_INT32),
-        "executable": _instance(Executable),
+        "executable": _one_of(_instance(Executable), expected="an Executable"),
     }
     _nested = {"executable": Executable}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ConnectRequest(_Request):
     """Which backend is wanted.
 
@@ -555,8 +542,7 @@ class ConnectRequest(_Request):
 
     _checks = {
         "key": _key,
-        "spawn": _one_of((bool, _boolean), (SpawnConfig, lambda value, path: value),
-                         expected="true, false or a SpawnConfig"),
+        "spawn": _one_of((bool, _boolean), _instance(SpawnConfig), expected="true, false or a SpawnConfig"),
         "user": _text,
         "auth": _auth,
     }
@@ -564,17 +550,17 @@ class ConnectRequest(_Request):
     _hidden = ("auth",)
 
     @classmethod
-    def _check_whole(cls, values: Dict[str, Any], path: str) -> None:
+    def _check_whole(cls, values: Dict[str, Any]) -> None:
         if values["spawn"] is False and values["key"] is None:
-            raise _invalid("key", "expected a key where spawn is false, got nothing")
+            raise _invalid("key", "a key where spawn is false", "nothing")
 
 
 def _check_word(values: Dict[str, Any], name: str, words: Tuple[str, ...]) -> None:
     if values[name] is not None and values[name] not in words:
-        raise _invalid(name, "expected one of %s, got another word" % ", ".join(words))
+        raise _invalid(name, "one of " + ", ".join(words), "another word")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ConnectResponse(_Answer):
     """A backend to talk to. `url`, `ready_url`, `token` and `secret_token` are secrets and are not shown by `repr`.
 
@@ -600,11 +586,11 @@ class ConnectResponse(_Answer):
     _urls = ("url", "status_url", "ready_url")
 
     @classmethod
-    def _check_whole(cls, values: Dict[str, Any], path: str) -> None:
+    def _check_whole(cls, values: Dict[str, Any]) -> None:
         _check_word(values, "status", _STATUSES)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class BackendState(_Answer):
     """A backend's status since `time` (ISO 8601), and, from `terminating` on, what is known of why it ends."""
 
@@ -630,81 +616,23 @@ class BackendState(_Answer):
         return self.status == "terminated"
 
     @classmethod
-    def _values(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
-        values = super()._values(data, path, built)
+    def _fields(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
+        given = super()._fields(data, path, built)
         if built:
-            _string(data["time"], "time")
-        return values
+            _string(given["time"], "time")  # milliseconds are the wire's
+        return given
 
     @classmethod
-    def _check_whole(cls, values: Dict[str, Any], path: str) -> None:
+    def _check_whole(cls, values: Dict[str, Any]) -> None:
         _check_word(values, "status", _STATUSES)
         _check_word(values, "termination_reason", _REASONS)
         _check_word(values, "termination_kind", _KINDS)
         rank = _RANK[values["status"]]
         if _TERMINATING <= rank < _TERMINATED and values["termination_reason"] is None:
-            raise _invalid("termination_reason", "expected a reason with this status, got nothing")
+            raise _invalid("termination_reason", "a reason with this status", "nothing")
         for name in ("termination_reason", "termination_kind", "exit_error"):
             if rank < _TERMINATING and values[name] is not None:
-                raise _invalid(name, "expected nothing with this status, got " + _kind(values[name]))
-
-
-# ---- The event stream ------------------------------------------------------------------------------------------------
-
-
-class _Events:
-    """Bytes in, the data of `message` events out, by https://html.spec.whatwg.org/multipage/server-sent-events.html."""
-
-    def __init__(self, last_id: bytes = b"", retry: float = 0.0) -> None:
-        self.last_id = last_id
-        self.retry = retry  # seconds
-        self._line = bytearray()  # the one that is not complete
-        self._after_cr = False  # a line feed here belongs to the carriage return before it
-        self._first_line = True
-        self._id, self._type, self._data, self._size = last_id, b"", [], 0  # type: bytes, bytes, List[bytes], int
-
-    def feed(self, data: bytes) -> List[str]:
-        """The events that these bytes complete."""
-        if self._after_cr and data.startswith(b"\n"):
-            data = data[1:]
-        self._after_cr = data.endswith(b"\r")
-        lines = re.split(rb"\r\n|\r|\n", data)
-        self._line += lines[0]
-        if len(self._line) > _EVENT_LIMIT:
-            raise ProtocolError("a line of the event stream is longer than %d bytes" % _EVENT_LIMIT)
-        if len(lines) == 1:
-            return []
-        lines[0] = bytes(self._line)
-        self._line = bytearray(lines.pop())
-        if self._first_line and lines[0].startswith(b"\xef\xbb\xbf"):
-            lines[0] = lines[0][3:]
-        self._first_line = False
-        return [event for event in map(self._take, lines) if event is not None]
-
-    def _take(self, line: bytes) -> Optional[str]:
-        if not line:
-            return self._dispatch()
-        name, _, value = line.partition(b":")
-        if not name:
-            return None  # a comment
-        value = value[1:] if value.startswith(b" ") else value
-        self._size += len(line)
-        if self._size > _EVENT_LIMIT:
-            raise ProtocolError("an event of the event stream is larger than %d bytes" % _EVENT_LIMIT)
-        if name == b"data":
-            self._data.append(value)
-        elif name == b"event":
-            self._type = value
-        elif name == b"id" and b"\0" not in value:
-            self._id = value
-        elif name == b"retry" and value.isdigit():
-            self.retry = min(float(value) / 1000, _LONGEST_PAUSE)
-        return None
-
-    def _dispatch(self) -> Optional[str]:
-        kind, data, self.last_id = self._type, self._data, self._id
-        self._type, self._data, self._size = b"", [], 0
-        return b"\n".join(data).decode("utf-8", "replace") if data and kind in (b"", b"message") else None
+                raise _invalid(name, "nothing with this status", _kind(values[name]))
 
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
@@ -712,7 +640,7 @@ class _Events:
 # One exchange, one connection, one deadline. An answer is read piece by piece, as far as it is here by a given moment
 # (`until`, of time.monotonic()), so that no read outlasts a deadline, and a wait can look at two of them in turn. That,
 # and a bound on every size, urllib.request and http.client cannot give: their timeout is one read's, and a read of
-# theirs that was cut short cannot go on. Importing them also costs more than all of this file.
+# theirs that was cut short cannot go on. To import them also costs more than all of this file.
 
 
 class _Url:
@@ -721,16 +649,15 @@ class _Url:
     def __init__(self, text: str, what: str = "url") -> None:
         scheme, _, rest = text.partition("#")[0].partition("://")
         address = rest.replace("?", "/").partition("/")[0]
-        host, colon, port = address.rpartition(":") if address[-1:] != "]" and ":" in address else (address, "", "")
-        self.scheme, self.host = scheme.lower(), host.lower()
-        named = set(host) <= _UNRESERVED or host[:1] + host[-1:] == "[]" and set(host[1:-1]) <= set("0123456789abcdefABCDEF:.")
-        if not (self.scheme in _PORTS and host and named and set(text) <= _VISIBLE
-                and (not colon or port.isdigit() and 0 < int(port[:6]) < 65536)):
+        host, colon, port = address.rpartition(":") if ":" in address.rpartition("]")[2] else (address, "", "")
+        number = int(port) if port.isdecimal() and len(port) < 6 else 0 if colon else _PORTS.get(scheme.lower(), 0)
+        plain = host[1:-1].replace(":", "") if host[:1] + host[-1:] == "[]" else host
+        if scheme.lower() not in _PORTS or not (plain and set(plain) <= _UNRESERVED and set(text) <= _VISIBLE
+                                                and 0 < number < 65536):
             raise ConfigurationError("%s: expected a url like https://host:port/path (http or https, no user name, "
                                      "visible ASCII), got another" % what)
-        default = _PORTS[self.scheme]
-        self.port = int(port) if colon else default
-        self.address = self.host if self.port == default else "%s:%d" % (self.host, self.port)
+        self.scheme, self.host, self.port = scheme.lower(), host.lower(), number
+        self.address = self.host if number == _PORTS[self.scheme] else "%s:%d" % (self.host, number)
         self.origin = self.scheme + "://" + self.address  # all of it that may be shown
         path = rest[len(address):]
         self.path = path if path.startswith("/") else "/" + path
@@ -744,8 +671,11 @@ def _segment(text: str, what: str) -> str:
     """One segment of a path, which arrives as exactly this text."""
     if text in ("", ".", ".."):
         raise ConfigurationError("%s: expected a name, got nothing or dots alone" % what)
-    encoded = _text(text, what).encode("utf-8")
-    return "".join(chr(byte) if chr(byte) in _UNRESERVED else "%%%02X" % byte for byte in encoded)
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED else "%%%02X" % byte for byte in _text(text, what).encode())
+
+
+_contexts: "Dict[Tuple[Optional[str], Optional[str]], ssl.SSLContext]" = {}  # the default one, once it is made
+_contexts_lock = _thread.allocate_lock()
 
 
 def _checking(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
@@ -758,8 +688,8 @@ def _checking(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
         raise ConfigurationError("https needs the module ssl, which this Python lacks: use one that has it, or http")
     if given is not None:
         if not (isinstance(given, ssl.SSLContext) and given.verify_mode == ssl.CERT_REQUIRED and given.check_hostname):
-            raise ConfigurationError("ssl_context: expected an SSLContext that checks certificates and host names, got "
-                                     "another; one for a private authority is ssl.create_default_context(cafile=...)")
+            raise ConfigurationError("ssl_context: expected an SSLContext that checks certificates and host names, such "
+                                     "as ssl.create_default_context(cafile=...) for a private authority, got another")
         return given
     authorities = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     with _contexts_lock:
@@ -769,15 +699,11 @@ def _checking(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
         return _contexts[authorities]
 
 
-_contexts: "Dict[Tuple[Optional[str], Optional[str]], ssl.SSLContext]" = {}
-_contexts_lock = _thread.allocate_lock()
-
-
 def _proxy(url: _Url) -> "Tuple[Optional[_Url], List[Tuple[str, str]]]":
     """The proxy for a url, as urllib finds it, and the header that it wants. Loopback addresses are reached directly."""
     variable = url.scheme + "_proxy"
     if sys.platform not in ("win32", "darwin") and variable not in map(str.lower, os.environ):
-        return None, []  # elsewhere there is no other setting, and urllib.request is dear to import
+        return None, []  # only those two keep settings elsewhere, and urllib.request is dear to import
     if re.match(r"((.+\.)?localhost\.?|127(\.\d+){1,3}|\[::1\])\Z", url.host):
         return None, []
     from base64 import b64encode
@@ -791,11 +717,8 @@ def _proxy(url: _Url) -> "Tuple[Optional[_Url], List[Tuple[str, str]]]":
     credentials, _, address = rest.rpartition("@")
     if scheme.lower() not in ("", "http", "https"):
         raise ConfigurationError("%s: expected an http proxy, got another kind" % variable)
-    headers = []
-    if credentials:
-        plain = b":".join(unquote_to_bytes(part) for part in credentials.split(":", 1))
-        headers = [("Proxy-Authorization", "Basic " + b64encode(plain).decode("ascii"))]
-    return _Url("http://" + address, variable), headers
+    basic = b64encode(b":".join(map(unquote_to_bytes, credentials.split(":", 1)))).decode("ascii")
+    return _Url("http://" + address, variable), [("Proxy-Authorization", "Basic " + basic)] if credentials else []
 
 
 def _dial(host: str, port: int, until: float) -> "socket.socket":
@@ -857,18 +780,18 @@ def _why(error: Exception) -> str:
 
 
 class _Exchange:
-    """A request, sent, and its answer, to be read. Whoever makes one closes it.
+    """A request, sent, and its answer, read as far as it is here. Whoever makes one closes it.
 
-    `until` bounds the sending, and the reading of an error's body. `secrets` are what the server was told and may echo.
+    `until` bounds the sending, and the reading of an error's body. A server may repeat what is in `secrets`.
     """
 
     def __init__(self, method: str, url: _Url, until: float, context: "Optional[ssl.SSLContext]",
-                 headers: Iterable[Tuple[str, str]], body: Optional[bytes] = None, secrets: Any = None) -> None:
+                 fields: Iterable[Tuple[str, str]], body: Optional[bytes], secrets: Any) -> None:
         self.url, self.until, self.secrets = url, until, [secrets]
         self.sock: Any = None
-        self._forget()
+        self._expect_head()
         fields = [("Host", url.address), ("User-Agent", _USER_AGENT), ("Accept-Encoding", "identity"),
-                  ("Connection", "close"), *headers]
+                  ("Connection", "close"), *fields]
         if body is not None:
             fields += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         try:
@@ -877,14 +800,13 @@ class _Exchange:
             self.close()
             raise
 
-    def _forget(self) -> None:
-        """Ready for the head of an answer."""
+    def _expect_head(self) -> None:
         self.status = 0  # until the head is here
         self.headers: Dict[str, str] = {}
         self._head_size = 0
         self._held = b""  # received, and not looked at
         self._left: Optional[int] = None  # bytes to come of the body, or of the chunk; None: until the connection ends
-        self._chunks = -1  # chunks begun; -1: the body is not in chunks
+        self._chunked = self._in_chunks = False  # the latter: a chunk was begun
         self._body = bytearray()
 
     def close(self) -> None:
@@ -916,13 +838,12 @@ class _Exchange:
         if not self.head(self.until):
             raise JamsocketTimeout("the proxy did not answer before the deadline")
         if self.status == 407:
-            raise AuthenticationError("HTTP 407 from the proxy: the credentials in https_proxy are missing or wrong",
-                                      status=407)
+            raise AuthenticationError("HTTP 407: the proxy wants other credentials than https_proxy has", status=407)
         if not 200 <= self.status < 300:
             refusal = NetworkError("the proxy refused to reach %s (HTTP %d)" % (self.url.origin, self.status))
             refusal._lasting = 400 <= self.status < 500
             raise refusal
-        self._forget()
+        self._expect_head()
 
     def _send(self, method: str, target: str, fields: List[Tuple[str, str]], body: bytes) -> None:
         lines = ["%s %s HTTP/1.1" % (method, target), *("%s: %s" % field for field in fields), "", ""]
@@ -934,11 +855,8 @@ class _Exchange:
         except (BrokenPipeError, ConnectionResetError):
             pass  # it may have answered before it hung up: reading tells
 
-    def _more(self, until: float) -> Optional[bytes]:
-        """What came next, b"" at the end, None if nothing came until then."""
-        return _guarded("the connection to %s broke" % self.url.origin, math.inf, lambda: self._receive(until))
-
     def _receive(self, until: float) -> Optional[bytes]:
+        """What came next, b"" at the end, None if nothing came until then."""
         while True:
             self.sock.settimeout(min(max(until - time.monotonic(), 0.0), _LONGEST_WAIT))
             try:
@@ -950,78 +868,68 @@ class _Exchange:
             if time.monotonic() >= until:
                 return None
 
+    def _more(self, until: float, missing: str) -> Optional[bool]:
+        """Takes in what came next. None if nothing came until then; False at the end, where nothing may be missing."""
+        data = _guarded("the connection to %s broke" % self.url.origin, math.inf, lambda: self._receive(until))
+        if data == b"" and missing:
+            raise NetworkError("%s closed the connection %s" % (self.url.origin, missing))
+        self._held += data or b""
+        return None if data is None else bool(data)
+
     def head(self, until: float) -> bool:
         """Whether status and headers are here by then."""
-        looked = 0
         while not self.status:
-            end = self._held.find(b"\n\r\n", looked)
-            size = end + 3 if end >= 0 else len(self._held)
+            head, end, rest = self._held.partition(b"\n\r\n")
+            size = len(head) + len(end)
             if self._head_size + size > _HEAD_LIMIT:
                 raise ProtocolError("%s: headers of more than %d bytes" % (self.url.origin, _HEAD_LIMIT))
-            if end >= 0:
-                head, self._held, looked = self._held[:end], self._held[size:], 0
+            if end:
+                self._held = rest
                 self._head_size += size
                 self._parse_head(head.decode("latin-1"))
-                continue
-            looked = max(0, size - 2)
-            data = self._more(until)
-            if data is None:
+            elif not self._more(until, "in the middle of the headers" if head else "without an answer"):
                 return False
-            if not data:
-                raise NetworkError("%s closed the connection %s" % (
-                    self.url.origin, "in the middle of the headers" if self._held else "without an answer"))
-            self._held += data
         return True
 
     def _parse_head(self, head: str) -> None:
         first, *lines = head.split("\n")
-        version, _, rest = first.strip().partition(" ")
-        if not version.startswith("HTTP/1.") or not (rest[:3].isdigit() and rest[3:4] in ("", " ") and rest[0] != "0"):
+        if not re.match(r"HTTP/1\.\d [1-9]\d\d(\s|\Z)", first, re.ASCII):
             raise ProtocolError("%s: the answer is not HTTP/1" % self.url.origin)
-        status = int(rest[:3])
+        status, headers = int(first[9:12]), {}  # type: int, Dict[str, str]
         if 100 <= status < 200 and status != 101:
             return  # the final answer follows
-        headers: Dict[str, str] = {}
         for name, _, value in (line.partition(":") for line in lines):
-            if headers.setdefault(name.lower(), value.strip()) != value.strip() and name.lower() in _FRAMING:
-                raise ProtocolError("%s: headers that contradict each other" % self.url.origin)
-        self.status, self.headers = status, headers
-        coding, length = headers.get("transfer-encoding", "").lower(), headers.get("content-length", "0")
-        if coding not in ("", "identity", "chunked") or not (length.isdigit() and length.isascii() and len(length) < 19):
+            headers.setdefault(name.strip().lower(), value.strip())
+        coding, length = headers.get("transfer-encoding", "identity").lower(), headers.get("content-length", "0")
+        if coding not in ("identity", "chunked") or not re.match(r"[0-9]{1,18}\Z", length):
             raise ProtocolError("%s: an answer whose end cannot be told" % self.url.origin)
-        if coding == "chunked":
-            self._chunks = self._left = 0
-        elif "content-length" in headers or status in (204, 304):
-            self._left = int(length)
+        self.status, self.headers, self._chunked = status, headers, coding == "chunked"
+        if self._chunked or status in (204, 304) or "content-length" in headers:
+            self._left = 0 if self._chunked else int(length)
 
     def piece(self, until: float) -> Optional[bytes]:
         """The next bytes of the body, b"" at its end, None if none came until then."""
         while True:
-            if self._left == 0 and not self._begin_chunk():
+            if self._left == 0 and not (self._chunked and self._begin_chunk()):
                 return b""
             if self._held and self._left != 0:
-                piece, self._held = self._held[:self._left], self._held[self._left or len(self._held):]
+                piece = self._held[:self._left]
+                self._held = self._held[len(piece):]
                 self._left = None if self._left is None else self._left - len(piece)
                 return piece
-            data = self._more(until)
-            if not data:
-                if data is None or self._left is None:
-                    return data
-                raise NetworkError("%s cut the answer short" % self.url.origin)
-            self._held += data
+            more = self._more(until, "" if self._left is None else "in the middle of the answer")
+            if not more:
+                return None if more is None else b""
 
     def _begin_chunk(self) -> bool:
-        """Reads the size of the next chunk, if it is here. False at the end of the body."""
-        if self._chunks < 0:
-            return False
-        start = 2 if self._chunks and self._held.startswith(b"\r\n") else 0  # each chunk ends with a line end
-        line, end, rest = self._held[start:].partition(b"\n")
-        if len(line) > _CHUNK_LINE_LIMIT or end and (bool(self._chunks) != bool(start)
-                                                     or not re.match(rb"[0-9a-fA-F]{1,15}[ \t]*(;.*)?\r?\Z", line)):
+        """Reads the size of the next chunk, once it is here. False at the end of the body."""
+        line, end, rest = self._held[2 if self._in_chunks else 0:].partition(b"\n")
+        if end and (self._in_chunks and self._held[:2] != b"\r\n" or not re.match(rb"[0-9a-fA-F]{1,15}[ \t]*[;\r]", line)
+                    ) or len(line) > _CHUNK_LINE_LIMIT:
             raise ProtocolError("%s: an answer in malformed chunks" % self.url.origin)
         if end:
-            self._chunks, self._held, self._left = 1, rest, int(line.partition(b";")[0], 16)
-        return not end or self._left != 0  # what follows the last chunk tells us nothing
+            self._in_chunks, self._held, self._left = True, rest, int(re.split(rb"[;\r]", line)[0], 16)
+        return not end or self._left != 0  # what follows the last chunk tells nothing
 
     def accepted(self, until: float) -> bool:
         """Whether the head of a good answer is here by then. Any other answer raises what it means."""
@@ -1035,23 +943,7 @@ class _Exchange:
 
     def answer(self, until: float) -> Optional[bytes]:
         """The whole body of a good answer, None if it is not here by then."""
-        if not self.accepted(until):
-            return None
-        if self._chunks < 0 and (self._left or 0) + len(self._body) > _BODY_LIMIT:
-            raise self._too_large(_BODY_LIMIT)
-        return self._whole(_BODY_LIMIT, until)
-
-    def _whole(self, limit: int, until: float) -> Optional[bytes]:
-        while True:
-            piece = self.piece(until)
-            if not piece:
-                return None if piece is None else bytes(self._body)
-            self._body += piece
-            if len(self._body) > limit:
-                raise self._too_large(limit)
-
-    def _too_large(self, limit: int) -> ProtocolError:
-        return ProtocolError("%s: an answer of more than %d bytes" % (self.url.origin, limit))
+        return self._whole(_BODY_LIMIT, until) if self.accepted(until) else None
 
     def whole_answer(self) -> bytes:
         body = self.answer(self.until)
@@ -1059,12 +951,20 @@ class _Exchange:
             raise JamsocketTimeout("%s did not answer before the deadline" % self.url.origin)
         return body
 
+    def _whole(self, limit: int, until: float) -> Optional[bytes]:
+        while len(self._body) <= limit:
+            piece = self.piece(until)
+            if not piece:
+                return None if piece is None else bytes(self._body)
+            self._body += piece
+        raise ProtocolError("%s: an answer of more than %d bytes" % (self.url.origin, limit))
+
     def _refusal(self) -> JamsocketError:
         """What a status outside 200 to 299 means."""
         text = "HTTP %d from %s" % (self.status, self.url.origin)
         if self.status < 400:
             place = _hush(_origin(self.headers.get("location", "")), self.secrets)
-            refusal = ProtocolError("%s, not followed: redirects (here to %s) are refused" % (text, place))
+            refusal = ProtocolError("%s: redirects (here to %s) are not followed" % (text, place or "nowhere"))
             refusal._lasting = True
             return refusal
         try:
@@ -1072,8 +972,8 @@ class _Exchange:
         except JamsocketError:
             pass  # what there is of it will do
         message, code, request_id = _error_parts(bytes(self._body), self.headers, self.secrets)
-        details = [name + " " + value for name, value in (("code", code), ("request", request_id)) if value]
-        text += (": " + message if message else "") + (" (%s)" % ", ".join(details) if details else "")
+        details = ", ".join(name + value for name, value in (("code ", code), ("request ", request_id)) if value)
+        text += (": " + message if message else "") + (" (%s)" % details if details else "")
         kind = {401: AuthenticationError, 403: AuthenticationError, 407: AuthenticationError,
                 429: RateLimitError}.get(self.status, HTTPError)
         return kind(text, status=self.status, code=code, request_id=request_id,
@@ -1095,18 +995,18 @@ def _json(body: bytes, origin: str) -> Any:
 
 
 def _texts(value: Any) -> Iterable[str]:
-    """All strings in what may be nested, with each line, and what follows `Bearer` or `Basic`, on its own too."""
+    """All strings in what may be nested, each line, and what follows `Bearer`, too."""
     if isinstance(value, str):
         yield from (value, *value.splitlines(), value.partition(" ")[2])
-    elif isinstance(value, (list, tuple, Mapping)):
-        for item in value.values() if isinstance(value, Mapping) else value:
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _texts(item)
 
 
 def _hush(text: str, secrets: Any) -> str:
     """A server's words as one printable line, without the secrets that it repeats."""
     for secret in sorted({secret for secret in _texts(secrets) if len(secret) > 3}, key=len, reverse=True):
-        for form in (secret, ascii(secret)[1:-1], "".join(c if c in _UNRESERVED else "%%%02X" % ord(c) for c in secret)):
+        for form in {secret, ascii(secret)[1:-1], "".join(c if c in _UNRESERVED else "%%%02X" % ord(c) for c in secret)}:
             text = re.sub(re.escape(form), "…", text, flags=re.IGNORECASE)
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + "…"
@@ -1117,11 +1017,11 @@ def _error_parts(body: bytes, headers: Mapping[str, str], secrets: Any) -> Tuple
     try:
         found = _json(body, "")
     except ProtocolError:
-        plain = headers.get("content-type", "text/plain").lower().startswith("text/plain")
+        plain = headers.get("content-type", "text/plain").lower().startswith("text/plain") and body.lstrip()[:1] != b"<"
         return _hush(body.decode("utf-8", "replace"), secrets) if plain else "", None, None
-    error = found.get("error", found) if type(found) is dict else {"message": found}
-    error = error if type(error) is dict else {"message": error}
-    message, code, kind, request_id = (_hush(error[name], secrets) if type(error.get(name)) is str else None
+    error = found.get("error", found) if isinstance(found, dict) else found
+    parts = error if isinstance(error, dict) else {"message": error}
+    message, code, kind, request_id = (_hush(parts[name], secrets) if isinstance(parts.get(name), str) else None
                                        for name in ("message", "code", "kind", "id"))
     return message or "", code or kind, request_id
 
@@ -1140,6 +1040,55 @@ def _retry_after(text: str) -> Optional[float]:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
+# ---- The event stream ------------------------------------------------------------------------------------------------
+
+
+class _Events:
+    """Bytes in, the data of `message` events out, by https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+    def __init__(self, last_id: bytes = b"", retry: float = 0.0) -> None:
+        self.last_id, self.retry = last_id, retry  # the latter in seconds
+        self._line = bytearray()  # what there is of the next one
+        self._after_cr = False  # a line feed now belongs to the carriage return before it
+        self._started = False
+        self._id, self._type, self._size, self._data = last_id, b"", 0, []  # type: bytes, bytes, int, List[bytes]
+
+    def feed(self, received: bytes) -> List[str]:
+        """The data of the events that these bytes complete."""
+        first, *others = re.split(rb"\r\n|\r|\n", received[1:] if self._after_cr and received[:1] == b"\n" else received)
+        self._after_cr = received.endswith(b"\r")
+        self._line += first
+        if len(self._line) > _EVENT_LIMIT:
+            raise ProtocolError("a line of the event stream has more than %d bytes" % _EVENT_LIMIT)
+        if not others:
+            return []
+        lines, self._line = [bytes(self._line), *others[:-1]], bytearray(others[-1])
+        if not self._started and lines[0].startswith(b"\xef\xbb\xbf"):
+            lines[0] = lines[0][3:]
+        self._started = True
+        return [data for data in map(self._take, lines) if data is not None]
+
+    def _take(self, line: bytes) -> Optional[str]:
+        if not line:
+            kind, data, self.last_id = self._type, self._data, self._id
+            self._type, self._size, self._data = b"", 0, []
+            return b"\n".join(data).decode("utf-8", "replace") if data and kind in (b"", b"message") else None
+        name, _, value = line.partition(b":")
+        value = value[1:] if value.startswith(b" ") else value
+        self._size += len(line) if name else 0  # a comment has no name
+        if self._size > _EVENT_LIMIT:
+            raise ProtocolError("an event of the event stream has more than %d bytes" % _EVENT_LIMIT)
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._type = value
+        elif name == b"id" and b"\0" not in value:
+            self._id = value
+        elif name == b"retry" and value.isdigit():
+            self.retry = min(float(value) / 1000, _LONGEST_PAUSE)
+        return None
+
+
 # ---- Waiting ---------------------------------------------------------------------------------------------------------
 #
 # A wait hears of a backend by its event stream, which tells at once but may be held back, end early, or replay what is
@@ -1152,8 +1101,7 @@ class _Channel:
     def __init__(self, due: float) -> None:
         self.exchange: Optional[_Exchange] = None
         self.due = due
-        self.failures = 0  # since it worked
-        self._strange = 0  # answers in a row that are not the API's
+        self.failures = self._strange = 0  # in a row; of these, those that ended with an answer that is not the API's
 
     def close(self) -> None:
         exchange, self.exchange = self.exchange, None
@@ -1183,13 +1131,13 @@ class _Watch:
     """A wait, or a stream, under way.
 
     `safe`: the status call's states count too, and the stream's errors do not; otherwise that call only finds out
-    whether there is such a backend at all.
+    whether there is such a backend at all, while the stream does not tell.
     """
 
     def __init__(self, client: "_Client", url: _Url, until: float, secrets: Any, safe: bool, ask_first: bool) -> None:
         now = time.monotonic()
-        self._client, self._url, self._secrets = client, url, secrets
-        self._until, self._born, self._safe = until, now, safe
+        self._client, self._url, self._secrets, self._until = client, url, secrets, until
+        self._born, self._safe = now, safe
         self._streaming, self._asking = _Channel(now), _Channel(now)
         (self._streaming if ask_first else self._asking).due += _FIRST_CHECK
         self._asked = -math.inf  # when the last status call was made
@@ -1220,6 +1168,12 @@ class _Watch:
             self._streaming.close()
             self._asking.close()
 
+    def late(self) -> JamsocketTimeout:
+        """The error for the deadline."""
+        heard = "nothing was heard" if self._last is None else "last seen " + _hush(self._last.status, None)
+        trouble = "; last trouble: %s" % self._trouble if self._trouble else ""
+        return JamsocketTimeout("the deadline passed: %s%s" % (heard, trouble), last_state=self._last)
+
     def _is_new(self, state: BackendState) -> bool:
         rank = _RANK.get(state.status)
         if rank is None:
@@ -1233,59 +1187,47 @@ class _Watch:
             self._streaming.worked()
         return new
 
-    def late(self) -> JamsocketTimeout:
-        """The error for the deadline."""
-        seen = "nothing was heard of the backend" if self._last is None else "last seen " + _hush(self._last.status, None)
-        trouble = "" if self._trouble is None else "; last trouble: %s" % self._trouble
-        return JamsocketTimeout("the deadline passed, %s%s" % (seen, trouble), last_state=self._last)
-
-    def _limit(self) -> float:
-        return min(self._until, time.monotonic() + _ATTEMPT)
-
-    def _needs_asking(self) -> bool:
-        return self._safe or self._told is None
-
     def _look_at_status(self) -> List[Tuple[BackendState, bool]]:
         channel, now = self._asking, time.monotonic()
         try:
             if channel.exchange is None:
-                if now < channel.due or not self._needs_asking():
+                if now < self._asking_due():
                     return []
                 self._asked = now
-                channel.exchange = self._client._ask(self._url, self._limit(), self._secrets)
+                channel.exchange = self._client._ask(self._url, min(self._until, now + _ATTEMPT), self._secrets)
             body = channel.exchange.answer(0.0)
-            if body is None:
-                if now < channel.exchange.until:
-                    return []
-                raise JamsocketTimeout("%s did not answer in time" % self._url.origin)
-            state = _checked(BackendState, body, self._url.origin)
+            if body is None and now < channel.exchange.until:
+                return []
+            state = _checked(BackendState, channel.exchange.whole_answer(), self._url.origin)
         except JamsocketError as error:
-            self._denied = getattr(error, "status", 0) == 404
-            # A stream that tells of the backend is about to tell of its end, which a 404 may mean.
+            self._trouble, self._denied = error, getattr(error, "status", 0) == 404
+            # A stream that tells of the backend is about to tell of its end too, which a 404 may mean.
             alive = self._told is not None and not channel.failures
             channel.failed(error, self._denied and (alive or now - self._born < _NEWBORN))
-            self._trouble = error
             return []
         channel.close()
         channel.worked()
         channel.due, self._denied = time.monotonic() + _CHECK, False
         return [(state, True)] if self._safe else []
 
+    def _asking_due(self) -> float:
+        return self._asking.due if self._safe or self._told is None else math.inf
+
     def _look_at_stream(self) -> List[Tuple[BackendState, bool]]:
-        channel = self._streaming
+        channel, now = self._streaming, time.monotonic()
         try:
             if channel.exchange is None:
-                if time.monotonic() < channel.due:
+                if now < channel.due:
                     return []
                 self._begin_stream(_Events(self._events.last_id, self._events.retry))
-                channel.exchange = self._client._listen(self._url, self._limit(), self._secrets, self._events.last_id)
+                channel.exchange = self._client._listen(self._url, min(self._until, now + _ATTEMPT), self._secrets,
+                                                        self._events.last_id)
             return self._read_stream(channel.exchange)
         except JamsocketError as error:
-            newborn = getattr(error, "status", 0) == 404 and time.monotonic() - self._born < _NEWBORN
+            self._trouble, self._told, self._more = error, None, False
+            newborn = getattr(error, "status", 0) == 404 and now - self._born < _NEWBORN
             channel.failed(error, self._safe or newborn, self._events.retry)
-            self._trouble = error
-            self._told = None
-            self._asking.due = min(self._asking.due, max(time.monotonic(), self._asked + _CHECK))
+            self._asking.due = min(self._asking.due, max(now, self._asked + _CHECK))
             return []
 
     def _read_stream(self, exchange: _Exchange) -> List[Tuple[BackendState, bool]]:
@@ -1295,10 +1237,12 @@ class _Watch:
                 raise ProtocolError("%s: expected an event stream, got another kind of answer" % self._url.origin)
             piece = exchange.piece(0.0)
         self._more = bool(piece)
-        if piece is None:
-            return self._on_silence()
-        if not piece:
+        if piece == b"":
             raise NetworkError("%s ended the event stream" % self._url.origin)
+        if piece is None:
+            if self._quiet >= _IDLE:
+                raise NetworkError("%s: nothing came of the event stream for a long time" % self._url.origin)
+            return self._settled()
         self._quiet = 0.0
         states = [state for state in map(_state_in, self._events.feed(piece)) if state is not None]
         if states:
@@ -1307,12 +1251,10 @@ class _Watch:
                 self._asking.due = min(self._asking.due, time.monotonic())
         return [(state, self._caught_up and state is self._told) for state in states]
 
-    def _on_silence(self) -> List[Tuple[BackendState, bool]]:
-        if self._quiet >= _IDLE:
-            raise NetworkError("%s: nothing came of the event stream for %d seconds" % (self._url.origin, _IDLE))
-        if self._told is None or not (self._told.is_ready and self._caught_up) or self._denied:
+    def _settled(self) -> List[Tuple[BackendState, bool]]:
+        """`ready`, where that is the replay's last word. The status call is better evidence, where it can be had."""
+        if self._told is None or not self._told.is_ready or not self._caught_up or self._denied:
             return []
-        # The last word of the replay is `ready`. The status call is better evidence, where it can be had.
         return [(self._told, self._asking.exchange is None or self._quiet >= _SETTLED)]
 
     def _await(self) -> None:
@@ -1321,12 +1263,10 @@ class _Watch:
             return
         now = time.monotonic()
         streaming, asking = self._streaming.exchange, self._asking.exchange
-        dues = [self._until, asking.until if asking else self._asking.due if self._needs_asking() else math.inf]
-        if streaming:
-            dues.append(now + next((limit - self._quiet for limit in (_QUIET, _SETTLED, _IDLE) if limit > self._quiet), 0))
-        else:
-            dues.append(self._streaming.due)
-        _pause([exchange.sock for exchange in (streaming, asking) if exchange], min(dues) - now)
+        silences = [now + limit - self._quiet for limit in (_QUIET, _SETTLED, _IDLE) if limit > self._quiet]
+        due = min(self._until, silences[0] if streaming else self._streaming.due,
+                  asking.until if asking else self._asking_due())
+        _pause([exchange.sock for exchange in (streaming, asking) if exchange], due - now)
         self._quiet += time.monotonic() - now
         self._caught_up = self._caught_up or self._told is not None and self._quiet >= _QUIET
 
@@ -1345,15 +1285,15 @@ def _pause(sockets: "List[socket.socket]", seconds: float) -> None:
         selector.select(seconds)
 
 
-def _state_in(event: str) -> "Optional[BackendState]":
-    """The state that an event holds; None where it holds something else, which is passed over."""
+def _state_in(event: str) -> Optional[BackendState]:
+    """The state that an event holds; what holds another thing is passed over."""
     try:
         return _checked(BackendState, event.encode("utf-8"), "")
     except ProtocolError:
         return None
 
 
-def _checked(kind: "Type[_A]", body: bytes, origin: str) -> "_A":
+def _checked(kind: Type[_A], body: bytes, origin: str) -> _A:
     """An answer of the API. Its words from the future are kept."""
     document = _json(body, origin)
     try:
@@ -1365,49 +1305,51 @@ def _checked(kind: "Type[_A]", body: bytes, origin: str) -> "_A":
 
 # ---- The clients -----------------------------------------------------------------------------------------------------
 
-_OWN_HEADERS = ("host", "connection", "content-length", "content-type", "transfer-encoding", "accept-encoding")
-_OnStatus = Callable[[BackendState], None]
-
 
 def _seconds(timeout: Optional[float]) -> float:
     """A timeout that makes sense; None is none, as is inf."""
     if timeout is None:
         return math.inf
     if type(timeout) is bool or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise ConfigurationError("timeout: expected a number of seconds above 0, got %s" % (
-            "one that is not" if isinstance(timeout, (int, float)) else _kind(timeout)))
+        raise ConfigurationError("timeout: expected a number of seconds above 0, got another value")
     return float(min(timeout, 1e9))
+
+
+def _setting(name: str, value: Any) -> str:
+    if type(value) is not str or not value:
+        raise ConfigurationError("%s: expected a string, got %s" % (name, "an empty one" if value == "" else _kind(value)))
+    return value
 
 
 class _Client:
     """What the clients share. `headers` are secrets, sent with `connect` and `terminate`."""
 
-    _connect_path = _status_path = _terminate_path = ""
+    _connect_path = _status_path = ""
 
-    def __init__(self, url: str, what: str, headers: Iterable[Tuple[str, str]], timeout: Optional[float],
+    def __init__(self, url: str, what: str, headers: List[Tuple[str, str]], timeout: Optional[float],
                  ssl_context: "Optional[ssl.SSLContext]") -> None:
         self._base = _Url(url, what)
-        self._headers = list(headers)
+        self._headers = headers
         self._timeout = _seconds(timeout)
         self._context = None if ssl_context is None else _checking(ssl_context)
 
     def __repr__(self) -> str:
-        return "%s(%s)" % (type(self).__name__.lstrip("_"), self._base.origin)
+        return "<%s at %s>" % (type(self).__name__, self._base.origin)
 
     def connect(self, request: Union[ConnectRequest, Mapping[str, Any], None] = None, *,
                 timeout: Optional[float] = None) -> ConnectResponse:
         """Starts a backend, or finds the one that holds the request's key. Sent once, never repeated.
 
         `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a request that the
-        platform would refuse, AuthenticationError, RateLimitError or another HTTPError, NetworkError, ProtocolError or
-        JamsocketTimeout.
+        platform would refuse; AuthenticationError, RateLimitError or another HTTPError; NetworkError, ProtocolError or
+        JamsocketTimeout, after which a backend may have been started all the same.
         """
         until = self._until(timeout)
         if not isinstance(request, ConnectRequest):
             request = ConnectRequest.from_dict({} if request is None else request)
-        env = request.spawn.executable.env if isinstance(request.spawn, SpawnConfig) and request.spawn.executable else None
-        with closing(self._post(self._connect_path, self._document(request), until, [request.auth, env])) as exchange:
-            body = exchange.whole_answer()
+        executable = request.spawn.executable if isinstance(request.spawn, SpawnConfig) else None
+        secrets = [request.auth, executable and executable.env]
+        body = self._post(self._connect_path, self._document(request), until, secrets)
         return _checked(ConnectResponse, body, self._base.origin)
 
     def status(self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None) -> BackendState:
@@ -1419,19 +1361,18 @@ class _Client:
         until = self._until(timeout)
         url, secrets = self._find(backend)
         with closing(self._ask(url, until, secrets)) as exchange:
-            body = exchange.whole_answer()
-        return _checked(BackendState, body, url.origin)
+            return _checked(BackendState, exchange.whole_answer(), url.origin)
 
     def status_stream(self, backend: Union[ConnectResponse, str], *,
                       timeout: Optional[float] = None) -> Generator[BackendState, None, None]:
         """Yields each state once, as soon as it is told, in the lifecycle's order, and ends after `terminated`.
 
-        It begins with the states so far, and opens a stream that ends early again. `timeout`: seconds until
+        It begins with the states so far. A stream that ends early is opened again. `timeout`: seconds until
         JamsocketTimeout; None: never. Raises HTTPError, NetworkError or ProtocolError for what will not pass.
         """
+        until = time.monotonic() + _seconds(timeout)
         url, secrets = self._find(backend)
-        watch = _Watch(self, url, time.monotonic() + _seconds(timeout), secrets, safe=False, ask_first=False)
-        return self._each_once(watch)
+        return self._each_once(_Watch(self, url, until, secrets, safe=False, ask_first=False))
 
     def _each_once(self, watch: _Watch) -> Generator[BackendState, None, None]:
         with closing(watch.states()) as states:
@@ -1443,13 +1384,13 @@ class _Client:
         raise watch.late()
 
     def wait_until_ready(self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
-                         on_status: Optional[_OnStatus] = None) -> BackendState:
+                         on_status: Optional[Callable[[BackendState], None]] = None) -> BackendState:
         """Returns the `ready` state as soon as the platform tells it.
 
         `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order; what it raises ends the
-        wait. Raises BackendTerminated when the backend can no longer become ready, JamsocketTimeout at the deadline,
-        HTTPError for what will not pass (401, 403, 404 after the first two seconds), NetworkError for a certificate
-        that does not hold. Lost connections, 5xx and 429 it waits through.
+        wait. Raises BackendTerminated as soon as the backend cannot become ready any more, JamsocketTimeout at the
+        deadline, HTTPError for what will not pass (401, 403; 404 after two seconds), NetworkError for a certificate
+        that does not hold. It goes on through lost connections, 5xx and 429.
         """
         until = time.monotonic() + _seconds(timeout)
         if on_status is not None and not callable(on_status):
@@ -1481,8 +1422,7 @@ class _Client:
             raise TypeError("hard: expected True or False, got " + _kind(hard))
         _, secrets = self._find(backend)
         path, document = self._termination(_segment(self._id(backend), "backend"), hard)
-        with closing(self._post(path, document, until, secrets)) as exchange:
-            _json(exchange.whole_answer(), self._base.origin)
+        _json(self._post(path, document, until, secrets), self._base.origin)
 
     # What differs between the platforms:
 
@@ -1503,8 +1443,8 @@ class _Client:
     def _find(self, backend: Union[ConnectResponse, str]) -> Tuple[_Url, Any]:
         """The status url of a backend, and the secrets that are known of it."""
         if isinstance(backend, ConnectResponse):
-            urls = [url.split("/")[3:] for url in (backend.url, backend.ready_url)]
-            return _Url(backend.status_url, "status_url"), [backend.token, backend.secret_token, urls]
+            paths = [url.split("/")[3:] for url in (backend.url, backend.ready_url)]
+            return _Url(backend.status_url, "status_url"), [backend.token, backend.secret_token, paths]
         if not isinstance(backend, str):
             raise TypeError("backend: expected a ConnectResponse or a string, got " + _kind(backend))
         if "://" in backend:
@@ -1520,7 +1460,7 @@ class _Client:
 
         match = re.search(r"/(?:v2/backend|pub/b)/([^/?]+)/status(?:\?|\Z)", backend)
         if match is None:
-            raise ConfigurationError("backend: expected an id or a url that ends with /ID/status, got another url")
+            raise ConfigurationError("backend: expected an id, or a url that ends with /ID/status, got another url")
         return unquote(match.group(1))
 
     def _exchange(self, method: str, url: _Url, until: float, headers: List[Tuple[str, str]], secrets: Any,
@@ -1528,12 +1468,13 @@ class _Client:
         own = [value for _, value in self._headers]
         return _Exchange(method, url, until, self._context, headers, body, [secrets, own])
 
-    def _post(self, path: str, document: Optional[Dict[str, Any]], until: float, secrets: Any) -> _Exchange:
+    def _post(self, path: str, document: Optional[Dict[str, Any]], until: float, secrets: Any) -> bytes:
         import json
 
         body = b"" if document is None else json.dumps(document).encode("ascii")
         headers = [("Accept", "application/json"), *self._headers]
-        return self._exchange("POST", self._base.extended(path), until, headers, secrets, body)
+        with closing(self._exchange("POST", self._base.extended(path), until, headers, secrets, body)) as exchange:
+            return exchange.whole_answer()
 
     def _ask(self, url: _Url, until: float, secrets: Any) -> _Exchange:
         return self._exchange("GET", url, until, [("Accept", "application/json"), *self._status_headers(url)], secrets)
@@ -1549,12 +1490,6 @@ class _Client:
 def _terminated(state: BackendState) -> BackendTerminated:
     why = " (%s)" % _hush(state.termination_reason, None) if state.termination_reason else ""
     return BackendTerminated("the backend is %s%s, so it will not become ready" % (state.status, why), state=state)
-
-
-def _setting(name: str, value: Any) -> str:
-    if type(value) is not str or not value:
-        raise ConfigurationError("%s: expected a string, got %s" % (name, "an empty one" if value == "" else _kind(value)))
-    return value
 
 
 class Jamsocket(_Client):
@@ -1586,8 +1521,8 @@ class Jamsocket(_Client):
             raise ConfigurationError("service: expected name or name/environment, got more")
         if not set(_setting("token", token)) <= _VISIBLE:
             raise ConfigurationError("token: expected visible ASCII characters, got others")
-        authorization = ("Authorization", "Bearer " + _setting("token", token))
-        super().__init__(_setting("api_url", api_url), "api_url", [authorization], timeout, ssl_context)
+        super().__init__(_setting("api_url", api_url), "api_url", [("Authorization", "Bearer %s" % token)], timeout,
+                         ssl_context)
         path = "/".join(_segment(place, "account or service") for place in places)
         self._connect_path = "/v2/service/%s/connect" % path
 
@@ -1658,13 +1593,13 @@ class Plane(_Client):
 def _header_fields(headers: Any) -> List[Tuple[str, str]]:
     try:
         fields = list(_mapping({} if headers is None else headers, "headers").items())
-        sound = all(set(name) <= _VISIBLE - set('"(),/:;<=>?@[\\]{}') and name and name.lower() not in _OWN_HEADERS
+        sound = all(name and set(name) <= _VISIBLE - set('"(),/:;<=>?@[\\]{}') and name.lower() not in _OWN_HEADERS
                     and type(value) is str and set(value) <= _VISIBLE | {" "} for name, value in fields)
     except Exception:
         sound = False
     if not sound:
-        raise ConfigurationError("headers: expected a mapping of names to values, all visible ASCII, and none of %s"
-                                 % ", ".join(_OWN_HEADERS))
+        raise ConfigurationError("headers: expected a mapping of names to values, all visible ASCII, and none of "
+                                 + ", ".join(_OWN_HEADERS))
     return fields
 
 
@@ -1677,12 +1612,11 @@ def _jamsocket_settings(env: Mapping[str, str]) -> Dict[str, Any]:
         raise ConfigurationError("JAMSOCKET_DEV: expected true or false, got another word")
     if dev == "true":
         port = env.get("JAMSOCKET_DEV_PORT") or "8080"
-        if not (port.isdigit() and 0 < int(port[:6]) < 65536):
+        if not re.match(r"[0-9]{1,5}\Z", port):
             raise ConfigurationError("JAMSOCKET_DEV_PORT: expected an integer from 1 to 65535, got another value")
         return {"dev": True, "port": int(port)}
     settings: Dict[str, Any] = {name: env.get("JAMSOCKET_" + name.upper()) for name in ("account", "service", "token")}
-    settings["api_url"] = env.get("JAMSOCKET_API_URL") or _API_URL
-    return settings
+    return {**settings, "api_url": env.get("JAMSOCKET_API_URL") or _API_URL}
 
 
 def _plane_settings(env: Mapping[str, str]) -> Dict[str, Any]:
@@ -1693,7 +1627,7 @@ def _plane_settings(env: Mapping[str, str]) -> Dict[str, Any]:
 
 
 def _client_from_env(**options: Any) -> _Client:
-    """Jamsocket, unless only Plane is set up."""
+    """Jamsocket, unless Plane alone is set up."""
     named = any(os.environ.get("JAMSOCKET_" + name) for name in ("DEV", "ACCOUNT", "SERVICE", "TOKEN"))
     if os.environ.get("PLANE_URL") and not named:
         return Plane(**_plane_settings(os.environ), **options)
@@ -1704,8 +1638,8 @@ def connect(request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, a
             service: Optional[str] = None, token: Optional[str] = None, dev: bool = False, port: int = 8080,
             api_url: str = _API_URL, timeout: float = 60.0,
             ssl_context: "Optional[ssl.SSLContext]" = None) -> ConnectResponse:
-    """Jamsocket.connect with a client made for it: of the arguments or, without credentials and `dev`, of the
-    environment (as Jamsocket.from_env, or Plane.from_env where PLANE_URL is set and no Jamsocket variable)."""
+    """`connect` of a client made for it: of the arguments or, without credentials and `dev`, of the environment (as
+    Jamsocket.from_env, or Plane.from_env where PLANE_URL is set and no Jamsocket variable)."""
     if dev or not account is service is token is None:
         client: _Client = Jamsocket(account, service, token, dev=dev, port=port, api_url=api_url, timeout=timeout,
                                     ssl_context=ssl_context)
@@ -1715,7 +1649,7 @@ def connect(request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, a
 
 
 def wait_until_ready(backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
-                     on_status: Optional[_OnStatus] = None,
+                     on_status: Optional[Callable[[BackendState], None]] = None,
                      ssl_context: "Optional[ssl.SSLContext]" = None) -> BackendState:
     """Jamsocket.wait_until_ready for a ConnectResponse or a status url; it needs no credentials."""
     if isinstance(backend, str) and "://" not in backend:
@@ -1726,15 +1660,14 @@ def wait_until_ready(backend: Union[ConnectResponse, str], *, timeout: Optional[
 # ---- The command line ------------------------------------------------------------------------------------------------
 
 _HELP = """\
-Start Jamsocket session backends and talk about them, from a shell.
+Start Jamsocket session backends, wait for them, watch and end them.
 
-The credentials come from the environment: JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where needed,
-JAMSOCKET_API_URL; or JAMSOCKET_DEV=true (and JAMSOCKET_DEV_PORT) for a dev server on this machine; or PLANE_URL and
-PLANE_IMAGE for a self-hosted Plane. BACKEND is a backend's id or its status url, which needs no credentials.
+Credentials come from the environment: JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN (and JAMSOCKET_API_URL); or
+JAMSOCKET_DEV=true (and JAMSOCKET_DEV_PORT) for a dev server on this machine; or PLANE_URL and PLANE_IMAGE for a
+self-hosted Plane. BACKEND is a backend's id, or its status url, which needs no credentials.
 """
 _EPILOG = """\
-example:  url=$(%(prog)s connect --key board-42 --wait --format url) && curl "$url"
-
+example:      url=$(%(prog)s connect --key board-42 --wait --format url) && curl "$url"
 exit status:  0 done   1 the platform's or the network's error   2 usage, configuration or invalid data
               3 refused credentials   4 deadline passed   5 the backend terminated   130 interrupted
 """
@@ -1744,79 +1677,77 @@ def _parser() -> "argparse.ArgumentParser":
     import argparse
 
     class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
+        def error(self, message: str) -> Any:
             raise ConfigurationError("%s; see %s --help" % (message, self.prog))
 
-    def command(name: str, text: str, *, timeout: str = "") -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        added.add_argument("--quiet", action="store_true", help="no progress on standard error")
-        if timeout:
-            added.add_argument("--timeout", metavar="S", type=float, help="seconds for all of it (%s)" % timeout)
-        if name != "connect":
-            added.add_argument("backend", metavar="BACKEND", help="its id or its status url")
-        return added
-
-    prog = "jamsocket-lite" if os.path.basename(sys.argv[0] or "") == "jamsocket-lite" else "jamsocket_lite.py"
-    parser = Parser(prog=prog, description=_HELP, epilog=_EPILOG, allow_abbrev=False,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog=os.path.basename(sys.argv[0] or "") or "jamsocket-lite", description=_HELP, epilog=_EPILOG,
+                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.required = True
-    connecting = command("connect", "start a backend, or find the one that holds a key; print the answer", timeout="60")
-    for option, name, text in (("--key", "K", "the key that the backend holds"), ("--tag", "T", "the image's tag"),
-                               ("--cluster", "C", "where to run it"), ("--user", "U", "who will use it"),
-                               ("--auth", "JSON", "an object that is handed to the backend"),
-                               ("--request", "JSON", "a whole request instead of these options; - reads it from "
-                                "standard input, where other users cannot see it")):
-        connecting.add_argument(option, metavar=name, help=text)
-    connecting.add_argument("--no-spawn", action="store_true", help="only find one, never start one")
-    connecting.add_argument("--env", metavar="NAME=VALUE", action="append", help="a variable for it; repeatable")
-    connecting.add_argument("--max-idle-seconds", metavar="N", type=int, help="end it after so long without a connection")
-    connecting.add_argument("--lifetime-limit-seconds", metavar="N", type=int, help="end it after so long")
-    connecting.add_argument("--wait", action="store_true", help="wait until it is ready")
-    connecting.add_argument("--format", choices=("json", "url"), default="json", help="print the url alone (json)")
-    command("wait", "wait until it is ready; print its state", timeout="60")
-    command("status", "print its state")
-    command("stream", "print each of its states as a line, until it is terminated", timeout="none")
-    command("terminate", "end it").add_argument("--hard", action="store_true", help="at once, without time to clean up")
+    for command, text, timeout in (
+            ("connect", "start a backend, or find the one that holds a key; print the answer", "60"),
+            ("wait", "wait until it is ready; print its state", "60"), ("status", "print its state", ""),
+            ("stream", "print each of its states as a line, until it is terminated", "none"), ("terminate", "end it", "")):
+        added = commands.add_parser(command, help=text, description=text, allow_abbrev=False)
+        added.add_argument("--quiet", action="store_true", help="no progress on standard error")
+        if timeout:
+            added.add_argument("--timeout", metavar="S", type=float, help="seconds for all of it (%s)" % timeout)
+        if command == "terminate":
+            added.add_argument("--hard", action="store_true", help="at once, without time to clean up")
+        if command != "connect":
+            added.add_argument("backend", metavar="BACKEND", help="its id or its status url")
+            continue
+        for option, value, text in (
+                ("--key", "K", "the key that the backend holds"), ("--tag", "T", "the image's tag"),
+                ("--cluster", "C", "where to run it"), ("--user", "U", "who will use it"),
+                ("--auth", "JSON", "an object that is handed to the backend"),
+                ("--request", "JSON", "a whole request instead of these options; - reads it from standard input, so "
+                 "that other users of the machine cannot see it")):
+            added.add_argument(option, metavar=value, help=text)
+        added.add_argument("--no-spawn", action="store_true", help="only find one, never start one")
+        added.add_argument("--env", metavar="NAME=VALUE", action="append", help="a variable for it; repeatable")
+        added.add_argument("--max-idle-seconds", metavar="N", type=int, help="end it when nobody used it for so long")
+        added.add_argument("--lifetime-limit-seconds", metavar="N", type=int, help="end it after so long")
+        added.add_argument("--wait", action="store_true", help="wait until it is ready")
+        added.add_argument("--format", choices=("json", "url"), default="json", help="all of the answer, or its url (json)")
     return parser
 
 
-def _request_of(options: "argparse.Namespace") -> ConnectRequest:
-    spawn = {name: getattr(options, name) for name in ("tag", "cluster", "max_idle_seconds", "lifetime_limit_seconds")
-             if getattr(options, name) is not None}
-    if options.env:
-        pairs = [pair.partition("=") for pair in options.env]
-        if not all(mark for _, mark, _ in pairs):
-            raise ConfigurationError("--env: expected NAME=VALUE, got something without =")
-        spawn["executable"] = {"env": {name: value for name, _, value in pairs}}
-    fields = {"key": options.key, "user": options.user, "spawn": spawn or None,
-              "auth": None if options.auth is None else _argument_json("--auth", options.auth)}
-    if options.no_spawn:
-        fields["spawn"] = False
-    given = {name: value for name, value in fields.items() if value is not None}
-    if spawn and options.no_spawn or given and options.request is not None:
-        raise ConfigurationError("expected either --no-spawn or --request, or the options that say what to start")
-    if options.request is None:
-        return ConnectRequest.from_dict(given)
-    text = sys.stdin.read() if options.request == "-" and sys.stdin else options.request
-    return ConnectRequest.from_dict(_argument_json("--request", text))
+def _requested(options: "argparse.Namespace") -> ConnectRequest:
+    """The request that the options of `connect` make."""
+    def given(**fields: Any) -> Dict[str, Any]:
+        return {name: value for name, value in fields.items() if value is not None}
 
+    def parsed(option: str, text: Optional[str]) -> Any:
+        return None if text is None else _json(text.encode("utf-8", "replace"), option)
 
-def _argument_json(option: str, text: str) -> Any:
+    pairs = [pair.partition("=") for pair in options.env or ()]
+    if not all(mark for _, mark, _ in pairs):
+        raise ConfigurationError("--env: expected NAME=VALUE, got something without =")
+    spawn = given(tag=options.tag, cluster=options.cluster, max_idle_seconds=options.max_idle_seconds,
+                  lifetime_limit_seconds=options.lifetime_limit_seconds,
+                  executable={"env": {name: value for name, _, value in pairs}} if pairs else None)
     try:
-        return _json(text.encode("utf-8", "surrogatepass"), option)
-    except ProtocolError:
-        pass
-    raise ConfigurationError("%s: expected JSON, got something else" % option)
+        request = given(key=options.key, user=options.user, auth=parsed("--auth", options.auth),
+                        spawn=False if options.no_spawn else spawn or None)
+        text = sys.stdin.read() if options.request == "-" and sys.stdin else options.request
+        whole = parsed("--request", text)
+    except ProtocolError as error:
+        problem = str(error)
+    else:
+        if spawn and options.no_spawn or request and text is not None:
+            raise ConfigurationError("expected --no-spawn, or --request, or the options that say what to start; got both")
+        return ConnectRequest.from_dict(request if text is None else whole)
+    raise ConfigurationError(problem)
 
 
 class _Progress:
-    """Shows each status: in one place on a terminal, elsewhere a line each."""
+    """Shows each status on standard error: in one place on a terminal, elsewhere a line each."""
 
     def __init__(self, shown: bool) -> None:
         self._stream = sys.stderr if shown else None
-        self._redraws = bool(getattr(self._stream, "isatty", bool)())
+        self._redraws = getattr(self._stream, "isatty", bool)()
         self._width = 0
 
     def __call__(self, state: BackendState) -> None:
@@ -1835,55 +1766,55 @@ def _print(stream: Any, text: str) -> None:
         stream.flush()
 
 
-def _run(options: "argparse.Namespace") -> None:
+def _run(options: "argparse.Namespace", progress: _Progress) -> None:
     import json
 
-    def show(document: Any) -> None:
-        _print(sys.stdout, (document if isinstance(document, str) else json.dumps(document.to_dict())) + "\n")
+    def show(answer: Any) -> None:
+        _print(sys.stdout, (answer if isinstance(answer, str) else json.dumps(answer.to_dict())) + "\n")
 
     timeout = getattr(options, "timeout", None)
     until = time.monotonic() + _seconds(60.0 if timeout is None else timeout)
     by_url = "://" in getattr(options, "backend", "") and options.command != "terminate"
     client = _Client(_API_URL, "", [], 60.0, None) if by_url else _client_from_env()
-    progress = _Progress(not options.quiet)
-    try:
-        if options.command == "connect":
-            response = client.connect(_request_of(options), timeout=until - time.monotonic())
-            if options.wait:
-                client.wait_until_ready(response, timeout=max(until - time.monotonic(), 0.001), on_status=progress)
-            show(response.url if options.format == "url" else response)
-        elif options.command == "wait":
-            show(client.wait_until_ready(options.backend, timeout=until - time.monotonic(), on_status=progress))
-        elif options.command == "status":
-            show(client.status(options.backend))
-        elif options.command == "stream":
-            for state in client.status_stream(options.backend, timeout=timeout):
-                show(state)
-        else:
-            client.terminate(options.backend, hard=options.hard)
-    finally:
-        progress.end()
+    if options.command == "connect":
+        response = client.connect(_requested(options), timeout=until - time.monotonic())
+        if options.wait:
+            client.wait_until_ready(response, timeout=max(until - time.monotonic(), 0.001), on_status=progress)
+        show(response.url if options.format == "url" else response)
+    elif options.command == "wait":
+        show(client.wait_until_ready(options.backend, timeout=until - time.monotonic(), on_status=progress))
+    elif options.command == "status":
+        show(client.status(options.backend))
+    elif options.command == "stream":
+        for state in client.status_stream(options.backend, timeout=timeout):
+            show(state)
+    else:
+        client.terminate(options.backend, hard=options.hard)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The command line; returns the exit status. `argv`: the arguments, instead of those of the process."""
+    """The command line; returns the exit status. `argv`: the arguments, instead of the process's."""
+    progress = _Progress(False)
     try:
         options, others = _parser().parse_known_args(argv)
-        if others:  # only the names: someone may have passed a token
+        if others:  # only the names, for someone may have passed a token
             names = [other.partition("=")[0] for other in others if other.startswith("--")]
-            raise ConfigurationError("expected other arguments, got %s; see --help (credentials come from the "
-                                     "environment alone)" % (", ".join(names) or "more than the command takes"))
-        _run(options)
+            raise ConfigurationError("unknown arguments%s; see --help (credentials come from the environment alone)"
+                                     % "".join(" " + name for name in names))
+        progress = _Progress(not options.quiet)
+        _run(options, progress)
         return 0
     except KeyboardInterrupt:
         text, status = "interrupted", 130
-    except BrokenPipeError:
-        sys.stdout = None  # whoever read our output has gone
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except JamsocketError as error:
         statuses = {ValidationError: 2, ConfigurationError: 2, AuthenticationError: 3, JamsocketTimeout: 4,
                     BackendTerminated: 5}
         text, status = str(error), statuses.get(type(error), 1)
+    finally:
+        progress.end()
     _print(sys.stderr, "jamsocket-lite: %s\n" % text)
     return status
 
