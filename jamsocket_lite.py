@@ -25,6 +25,7 @@ command line. A backend's life goes one way, and may skip steps:
 """
 
 import _thread
+import errno
 import math
 import os
 import re
@@ -101,9 +102,11 @@ _ERROR_LIMIT = 64 * 1024  # what is read of an error's body
 _EVENT_LIMIT = 128 * 1024  # a line of an event stream, and an event
 _CHUNK_LINE_LIMIT = 1024
 _READ_SIZE = 16 * 1024
-_MESSAGE_LENGTH = 200  # what is quoted of a server's message
+_MESSAGE_LENGTH = 200  # what is quoted of a server's message, in characters
+_SECRET_LENGTH = 4  # what is shorter is not searched for there
 
 # Times, in seconds.
+_TICK = 0.001  # about the precision of a socket's timeout
 _LONGEST_WAIT = 3600.0  # of one socket operation; sockets refuse very large timeouts
 _ADDRESS_SHARE = 5.0  # for one of several addresses of a name before the next is tried
 _ATTEMPT = 5.0  # for opening a stream, or for one status call, inside a wait
@@ -200,7 +203,8 @@ _Check = Callable[[Any, str], Any]
 
 
 def _kind(value: object) -> str:
-    return "None" if value is None else str(type(value).__name__)[:40]
+    name = str(type(value).__name__)[:40] if value is not None else "None"
+    return name if name.isprintable() else ascii(name)
 
 
 def _invalid(path: str, expected: str, got: str) -> ValidationError:
@@ -353,7 +357,6 @@ class _Record:
     """What the six types share."""
 
     _checks: Mapping[str, _Check] = {}
-    _required: Tuple[str, ...] = ()
     _hidden: Tuple[str, ...] = ()  # fields of which `repr` shows nothing
     _urls: Tuple[str, ...] = ()  # fields of which `repr` shows the origin
 
@@ -370,10 +373,10 @@ class _Record:
                 value = given.get(name)
                 if value is not None:
                     values[name] = check(value, _join(path, name) if path else name)
-                elif name in cls._required:
-                    raise _invalid(_join(path, name), "a value", "None" if name in given else "nothing")
-                else:
+                elif hasattr(cls, name):
                     values[name] = getattr(cls, name)  # the field's default
+                else:
+                    raise _invalid(_join(path, name), "a value", "None" if name in given else "nothing")
             if strict:
                 cls._check_whole(values)
             return values
@@ -455,6 +458,8 @@ class _Request(_Record):
 class _Answer(_Record):
     """What the platform sends: unknown fields are ignored, and `strict=False` keeps words from the future."""
 
+    _words: Mapping[str, Tuple[str, ...]] = {}  # fields that hold one of a few
+
     @classmethod
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
         """Checks every field and copies what it keeps. Raises ValidationError, whose `path` names the place.
@@ -462,6 +467,12 @@ class _Answer(_Record):
         `strict` refuses what this version does not know; without it, unknown words are kept as they came.
         """
         return cls._kept(cls._read(data, "", strict=strict))
+
+    @classmethod
+    def _check_whole(cls, values: Dict[str, Any]) -> None:
+        for name, words in cls._words.items():
+            if values[name] is not None and values[name] not in words:
+                raise _invalid(name, "one of " + ", ".join(words), "another word")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -555,11 +566,6 @@ class ConnectRequest(_Request):
             raise _invalid("key", "a key where spawn is false", "nothing")
 
 
-def _check_word(values: Dict[str, Any], name: str, words: Tuple[str, ...]) -> None:
-    if values[name] is not None and values[name] not in words:
-        raise _invalid(name, "one of " + ", ".join(words), "another word")
-
-
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectResponse(_Answer):
     """A backend to talk to. `url`, `ready_url`, `token` and `secret_token` are secrets and are not shown by `repr`.
@@ -581,13 +587,9 @@ class ConnectResponse(_Answer):
         "backend_id": _string, "spawned": _boolean, "status": _string, "token": _string, "url": _string,
         "status_url": _string, "ready_url": _string, "secret_token": _string,
     }
-    _required = ("backend_id", "spawned", "status", "token", "url", "status_url")
     _hidden = ("token", "secret_token")
     _urls = ("url", "status_url", "ready_url")
-
-    @classmethod
-    def _check_whole(cls, values: Dict[str, Any]) -> None:
-        _check_word(values, "status", _STATUSES)
+    _words = {"status": _STATUSES}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -604,7 +606,7 @@ class BackendState(_Answer):
         "status": _string, "time": _moment, "termination_reason": _reason, "termination_kind": _string,
         "exit_error": _boolean,
     }
-    _required = ("status", "time")
+    _words = {"status": _STATUSES, "termination_reason": _REASONS, "termination_kind": _KINDS}
 
     @property
     def is_ready(self) -> bool:
@@ -624,9 +626,7 @@ class BackendState(_Answer):
 
     @classmethod
     def _check_whole(cls, values: Dict[str, Any]) -> None:
-        _check_word(values, "status", _STATUSES)
-        _check_word(values, "termination_reason", _REASONS)
-        _check_word(values, "termination_kind", _KINDS)
+        super()._check_whole(values)
         rank = _RANK[values["status"]]
         if _TERMINATING <= rank < _TERMINATED and values["termination_reason"] is None:
             raise _invalid("termination_reason", "a reason with this status", "nothing")
@@ -669,9 +669,13 @@ class _Url:
 
 def _segment(text: str, what: str) -> str:
     """One segment of a path, which arrives as exactly this text."""
-    if text in ("", ".", ".."):
-        raise ConfigurationError("%s: expected a name, got nothing or dots alone" % what)
-    return "".join(chr(byte) if chr(byte) in _UNRESERVED else "%%%02X" % byte for byte in _text(text, what).encode())
+    if text in ("", ".", "..") or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigurationError("%s: expected a name, got nothing, dots alone or a lone surrogate" % what)
+    return _percent(text)
+
+
+def _percent(text: str) -> str:
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED else "%%%02X" % byte for byte in text.encode("utf-8", "replace"))
 
 
 _contexts: "Dict[Tuple[Optional[str], Optional[str]], ssl.SSLContext]" = {}  # the default one, once it is made
@@ -699,26 +703,28 @@ def _checking(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
         return _contexts[authorities]
 
 
-def _proxy(url: _Url) -> "Tuple[Optional[_Url], List[Tuple[str, str]]]":
-    """The proxy for a url, as urllib finds it, and the header that it wants. Loopback addresses are reached directly."""
+def _proxy(url: _Url) -> Tuple[Optional[_Url], List[Tuple[str, str]], List[str]]:
+    """The proxy for a url, as urllib finds it, the header for it, and its secrets. Loopback addresses have none."""
     variable = url.scheme + "_proxy"
     if sys.platform not in ("win32", "darwin") and variable not in map(str.lower, os.environ):
-        return None, []  # only those two keep settings elsewhere, and urllib.request is dear to import
+        return None, [], []  # only those two keep settings elsewhere, and urllib.request is dear to import
     if re.match(r"((.+\.)?localhost\.?|127(\.\d+){1,3}|\[::1\])\Z", url.host):
-        return None, []
+        return None, [], []
     from base64 import b64encode
     from urllib.parse import unquote_to_bytes
     from urllib.request import getproxies, proxy_bypass
 
     setting = getproxies().get(url.scheme)
     if not setting or proxy_bypass("%s:%d" % (url.host.strip("[]"), url.port)):
-        return None, []
+        return None, [], []
     scheme, _, rest = setting.rpartition("://")
     credentials, _, address = rest.rpartition("@")
     if scheme.lower() not in ("", "http", "https"):
         raise ConfigurationError("%s: expected an http proxy, got another kind" % variable)
-    basic = b64encode(b":".join(map(unquote_to_bytes, credentials.split(":", 1)))).decode("ascii")
-    return _Url("http://" + address, variable), [("Proxy-Authorization", "Basic " + basic)] if credentials else []
+    plain = b":".join(map(unquote_to_bytes, credentials.split(":", 1)))
+    header = "Basic " + b64encode(plain).decode("ascii")
+    secrets = [header, *plain.decode("utf-8", "replace").split(":", 1)[1:]]
+    return _Url("http://" + address, variable), [("Proxy-Authorization", header)] if credentials else [], secrets
 
 
 def _dial(host: str, port: int, until: float) -> "socket.socket":
@@ -745,14 +751,7 @@ def _dial(host: str, port: int, until: float) -> "socket.socket":
 
 def _allowed(seconds: float) -> float:
     """A timeout that sockets take; 0 would mean not to wait at all."""
-    return min(max(seconds, 0.001), _LONGEST_WAIT)
-
-
-def _is_timeout(error: BaseException) -> bool:
-    """Whether a socket waited as long as it was told to; the system's own ETIMEDOUT has a number."""
-    import socket
-
-    return isinstance(error, socket.timeout) and error.errno is None
+    return min(max(seconds, _TICK), _LONGEST_WAIT)
 
 
 def _guarded(doing: str, until: float, work: Callable[[], _T]) -> _T:
@@ -762,7 +761,8 @@ def _guarded(doing: str, until: float, work: Callable[[], _T]) -> _T:
     except JamsocketError:
         raise
     except Exception as error:
-        if time.monotonic() >= until or _is_timeout(error):
+        # A timeout is known by the deadline: some systems raise TimeoutError long before it.
+        if time.monotonic() >= until - _TICK:
             failure: JamsocketError = JamsocketTimeout(doing + ": the deadline passed")
         else:
             failure = NetworkError("%s: %s" % (doing, _why(error)))
@@ -816,8 +816,8 @@ class _Exchange:
     def _open(self, method: str, fields: List[Tuple[str, str]], body: bytes,
               context: "Optional[ssl.SSLContext]") -> None:
         secured = _checking(context) if self.url.scheme == "https" else None
-        proxy, proxy_fields = _proxy(self.url)
-        self.secrets.append([value for _, value in proxy_fields])
+        proxy, proxy_fields, proxy_secrets = _proxy(self.url)
+        self.secrets.append(proxy_secrets)
         nearest, target = proxy or self.url, self.url.path
         self.sock = _guarded("cannot reach " + nearest.origin, self.until,
                              lambda: _dial(nearest.host, nearest.port, self.until))
@@ -862,8 +862,9 @@ class _Exchange:
             try:
                 return self.sock.recv(_READ_SIZE)  # type: ignore[no-any-return]
             except OSError as error:
-                # Not to wait at all has exceptions of its own: BlockingIOError, and ssl's SSLWantReadError.
-                if not (_is_timeout(error) or isinstance(error, BlockingIOError) or "WantRead" in type(error).__name__):
+                # The first two are socket.timeout before and since 3.10, the others what not to wait at all raises.
+                if (type(error).__name__ not in ("timeout", "TimeoutError", "BlockingIOError", "SSLWantReadError")
+                        or error.errno == errno.ETIMEDOUT):
                     raise
             if time.monotonic() >= until:
                 return None
@@ -929,7 +930,8 @@ class _Exchange:
             raise ProtocolError("%s: an answer in malformed chunks" % self.url.origin)
         if end:
             self._in_chunks, self._held, self._left = True, rest, int(re.split(rb"[;\r]", line)[0], 16)
-        return not end or self._left != 0  # what follows the last chunk tells nothing
+            self._chunked = self._left > 0  # what follows the last one tells nothing
+        return self._chunked
 
     def accepted(self, until: float) -> bool:
         """Whether the head of a good answer is here by then. Any other answer raises what it means."""
@@ -941,21 +943,25 @@ class _Exchange:
             raise ProtocolError("%s: a compressed answer, which nobody asked for" % self.url.origin)
         return True
 
-    def answer(self, until: float) -> Optional[bytes]:
-        """The whole body of a good answer, None if it is not here by then."""
-        return self._whole(_BODY_LIMIT, until) if self.accepted(until) else None
+    def complete(self, until: float) -> bool:
+        """Whether the whole of a good answer is here by then."""
+        return self.accepted(until) and self._take_body(_BODY_LIMIT, until)
 
-    def whole_answer(self) -> bytes:
-        body = self.answer(self.until)
-        if body is None:
+    def text(self) -> str:
+        """The body of a good answer, whole; in UTF-8, of which a byte-order mark is no part."""
+        if not self.complete(self.until):
             raise JamsocketTimeout("%s did not answer before the deadline" % self.url.origin)
-        return body
+        try:
+            return self._body.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            pass  # it quotes the answer
+        raise ProtocolError("%s: expected JSON, got bytes that are not UTF-8" % self.url.origin)
 
-    def _whole(self, limit: int, until: float) -> Optional[bytes]:
+    def _take_body(self, limit: int, until: float) -> bool:
         while len(self._body) <= limit:
             piece = self.piece(until)
             if not piece:
-                return None if piece is None else bytes(self._body)
+                return piece is not None
             self._body += piece
         raise ProtocolError("%s: an answer of more than %d bytes" % (self.url.origin, limit))
 
@@ -968,7 +974,7 @@ class _Exchange:
             refusal._lasting = True
             return refusal
         try:
-            self._whole(_ERROR_LIMIT, self.until)
+            self._take_body(_ERROR_LIMIT, self.until)
         except JamsocketError:
             pass  # what there is of it will do
         message, code, request_id = _error_parts(bytes(self._body), self.headers, self.secrets)
@@ -980,45 +986,57 @@ class _Exchange:
                     retry_after=_retry_after(self.headers.get("retry-after", "")))
 
 
-def _json(body: bytes, origin: str) -> Any:
+def _json(text: str, origin: str) -> Any:
     import json
 
     def refuse(name: str) -> None:
         raise ValueError("JSON has no " + name)
 
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError):
         pass  # their texts quote the answer
-    got = "nothing" if not body.strip() else "an HTML page" if body.lstrip()[:1] == b"<" else "something else"
+    got = "nothing" if not text.strip() else "an HTML page" if text.lstrip()[:1] == "<" else "something else"
     raise ProtocolError("%s: expected JSON, got %s" % (origin, got))
 
 
-def _texts(value: Any) -> Iterable[str]:
-    """All strings in what may be nested, each line, and what follows `Bearer`, too."""
-    if isinstance(value, str):
-        yield from (value, *value.splitlines(), value.partition(" ")[2])
-    elif isinstance(value, (list, tuple, dict)):
+def _strings(value: Any) -> Iterable[str]:
+    """All that is secret in what may be nested: each value, its lines, and what follows `Bearer`."""
+    if isinstance(value, (list, tuple, dict)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
+            yield from _strings(item)
+    elif value is not None:
+        text = str(value)
+        yield from (text, *text.splitlines(), text.partition(" ")[2])
 
 
 def _hush(text: str, secrets: Any) -> str:
-    """A server's words as one printable line, without the secrets that it repeats."""
-    for secret in sorted({secret for secret in _texts(secrets) if len(secret) > 3}, key=len, reverse=True):
-        for form in {secret, ascii(secret)[1:-1], "".join(c if c in _UNRESERVED else "%%%02X" % ord(c) for c in secret)}:
-            text = re.sub(re.escape(form), "…", text, flags=re.IGNORECASE)
+    """A server's words as one printable line, without the secrets that it repeats, whole or cut off at the end."""
+    import json
+
+    text = text[:5 * _MESSAGE_LENGTH]
+    lower = {capital: capital + 32 for capital in range(65, 91)}  # str.lower may change the length
+    found = text.translate(lower)
+    for secret in sorted({secret for secret in _strings(secrets) if len(secret) >= _SECRET_LENGTH}, key=len, reverse=True):
+        for form in {secret, json.dumps(secret)[1:-1], _percent(secret)}:
+            form = form.translate(lower)
+            at = found.find(form[:_SECRET_LENGTH])
+            while at >= 0:
+                if form.startswith(found[at:at + len(form)]):
+                    text, found = (whole[:at] + "…" + whole[at + len(form):] for whole in (text, found))
+                at = found.find(form[:_SECRET_LENGTH], at + 1)
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + "…"
 
 
 def _error_parts(body: bytes, headers: Mapping[str, str], secrets: Any) -> Tuple[str, Optional[str], Optional[str]]:
     """Message, code and request id from the platform's error, from Plane's, or from the dev server's plain text."""
+    text = body.decode("utf-8", "replace")
     try:
-        found = _json(body, "")
+        found = _json(text, "")
     except ProtocolError:
-        plain = headers.get("content-type", "text/plain").lower().startswith("text/plain") and body.lstrip()[:1] != b"<"
-        return _hush(body.decode("utf-8", "replace"), secrets) if plain else "", None, None
+        plain = headers.get("content-type", "text/plain").lower().startswith("text/plain") and text.lstrip()[:1] != "<"
+        return _hush(text, secrets) if plain else "", None, None
     error = found.get("error", found) if isinstance(found, dict) else found
     parts = error if isinstance(error, dict) else {"message": error}
     message, code, kind, request_id = (_hush(parts[name], secrets) if isinstance(parts.get(name), str) else None
@@ -1195,10 +1213,9 @@ class _Watch:
                     return []
                 self._asked = now
                 channel.exchange = self._client._ask(self._url, min(self._until, now + _ATTEMPT), self._secrets)
-            body = channel.exchange.answer(0.0)
-            if body is None and now < channel.exchange.until:
+            if not channel.exchange.complete(0.0) and now < channel.exchange.until:
                 return []
-            state = _checked(BackendState, channel.exchange.whole_answer(), self._url.origin)
+            state = _checked(BackendState, channel.exchange.text(), self._url.origin)
         except JamsocketError as error:
             self._trouble, self._denied = error, getattr(error, "status", 0) == 404
             # A stream that tells of the backend is about to tell of its end too, which a 404 may mean.
@@ -1288,14 +1305,14 @@ def _pause(sockets: "List[socket.socket]", seconds: float) -> None:
 def _state_in(event: str) -> Optional[BackendState]:
     """The state that an event holds; what holds another thing is passed over."""
     try:
-        return _checked(BackendState, event.encode("utf-8"), "")
+        return _checked(BackendState, event, "")
     except ProtocolError:
         return None
 
 
-def _checked(kind: Type[_A], body: bytes, origin: str) -> _A:
+def _checked(kind: Type[_A], text: str, origin: str) -> _A:
     """An answer of the API. Its words from the future are kept."""
-    document = _json(body, origin)
+    document = _json(text, origin)
     try:
         return kind.from_dict(document, strict=False)
     except ValidationError as error:
@@ -1317,7 +1334,7 @@ def _seconds(timeout: Optional[float]) -> float:
 
 def _setting(name: str, value: Any) -> str:
     if type(value) is not str or not value:
-        raise ConfigurationError("%s: expected a string, got %s" % (name, "an empty one" if value == "" else _kind(value)))
+        raise ConfigurationError("%s: expected a string, got %s" % (name, _kind(value) if value else "none"))
     return value
 
 
@@ -1349,8 +1366,8 @@ class _Client:
             request = ConnectRequest.from_dict({} if request is None else request)
         executable = request.spawn.executable if isinstance(request.spawn, SpawnConfig) else None
         secrets = [request.auth, executable and executable.env]
-        body = self._post(self._connect_path, self._document(request), until, secrets)
-        return _checked(ConnectResponse, body, self._base.origin)
+        text = self._post(self._connect_path, self._document(request), until, secrets)
+        return _checked(ConnectResponse, text, self._base.origin)
 
     def status(self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None) -> BackendState:
         """The state of a backend, given as its ConnectResponse, its id or its status url. It needs no credentials.
@@ -1361,7 +1378,7 @@ class _Client:
         until = self._until(timeout)
         url, secrets = self._find(backend)
         with closing(self._ask(url, until, secrets)) as exchange:
-            return _checked(BackendState, exchange.whole_answer(), url.origin)
+            return _checked(BackendState, exchange.text(), url.origin)
 
     def status_stream(self, backend: Union[ConnectResponse, str], *,
                       timeout: Optional[float] = None) -> Generator[BackendState, None, None]:
@@ -1468,13 +1485,13 @@ class _Client:
         own = [value for _, value in self._headers]
         return _Exchange(method, url, until, self._context, headers, body, [secrets, own])
 
-    def _post(self, path: str, document: Optional[Dict[str, Any]], until: float, secrets: Any) -> bytes:
+    def _post(self, path: str, document: Optional[Dict[str, Any]], until: float, secrets: Any) -> str:
         import json
 
         body = b"" if document is None else json.dumps(document).encode("ascii")
         headers = [("Accept", "application/json"), *self._headers]
         with closing(self._exchange("POST", self._base.extended(path), until, headers, secrets, body)) as exchange:
-            return exchange.whole_answer()
+            return exchange.text()
 
     def _ask(self, url: _Url, until: float, secrets: Any) -> _Exchange:
         return self._exchange("GET", url, until, [("Accept", "application/json"), *self._status_headers(url)], secrets)
@@ -1511,7 +1528,7 @@ class Jamsocket(_Client):
             account = service = token = "-"
             api_url = "http://localhost:%d" % port
         given = {"account": account, "service": service, "token": token}
-        missing = [name for name, value in given.items() if value is None or value == ""]
+        missing = [name for name, value in given.items() if not value]
         if missing:
             raise ConfigurationError("expected %s, got nothing: pass it to Jamsocket(), or set %s, or use dev mode "
                                      "(dev=True, JAMSOCKET_DEV=true)" % (
@@ -1678,6 +1695,7 @@ def _parser() -> "argparse.ArgumentParser":
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> Any:
+            message = re.sub(r": ['\"].*", "", message, flags=re.DOTALL)  # what was given may be a secret
             raise ConfigurationError("%s; see %s --help" % (message, self.prog))
 
     parser = Parser(prog=os.path.basename(sys.argv[0] or "") or "jamsocket-lite", description=_HELP, epilog=_EPILOG,
@@ -1716,11 +1734,12 @@ def _parser() -> "argparse.ArgumentParser":
 
 def _requested(options: "argparse.Namespace") -> ConnectRequest:
     """The request that the options of `connect` make."""
+
     def given(**fields: Any) -> Dict[str, Any]:
         return {name: value for name, value in fields.items() if value is not None}
 
     def parsed(option: str, text: Optional[str]) -> Any:
-        return None if text is None else _json(text.encode("utf-8", "replace"), option)
+        return None if text is None else _json(text, option)
 
     pairs = [pair.partition("=") for pair in options.env or ()]
     if not all(mark for _, mark, _ in pairs):
@@ -1733,8 +1752,8 @@ def _requested(options: "argparse.Namespace") -> ConnectRequest:
                         spawn=False if options.no_spawn else spawn or None)
         text = sys.stdin.read() if options.request == "-" and sys.stdin else options.request
         whole = parsed("--request", text)
-    except ProtocolError as error:
-        problem = str(error)
+    except (ProtocolError, OSError, UnicodeError) as error:
+        problem = str(error) if isinstance(error, ProtocolError) else "--request: standard input cannot be read as text"
     else:
         if spawn and options.no_spawn or request and text is not None:
             raise ConfigurationError("expected --no-spawn, or --request, or the options that say what to start; got both")
@@ -1745,13 +1764,15 @@ def _requested(options: "argparse.Namespace") -> ConnectRequest:
 class _Progress:
     """Shows each status on standard error: in one place on a terminal, elsewhere a line each."""
 
+    backend = ""  # which one, once that is known
+
     def __init__(self, shown: bool) -> None:
         self._stream = sys.stderr if shown else None
         self._redraws = getattr(self._stream, "isatty", bool)()
         self._width = 0
 
     def __call__(self, state: BackendState) -> None:
-        text = "backend: " + _hush(state.status, None)
+        text = "%s: %s" % (self.backend or "backend", _hush(state.status, None))
         _print(self._stream, "\r" + text.ljust(self._width) if self._redraws else text + "\n")
         self._width = len(text)
 
@@ -1778,6 +1799,7 @@ def _run(options: "argparse.Namespace", progress: _Progress) -> None:
     client = _Client(_API_URL, "", [], 60.0, None) if by_url else _client_from_env()
     if options.command == "connect":
         response = client.connect(_requested(options), timeout=until - time.monotonic())
+        progress.backend = "backend " + _hush(response.backend_id, None)  # an error must not lose it
         if options.wait:
             client.wait_until_ready(response, timeout=max(until - time.monotonic(), 0.001), on_status=progress)
         show(response.url if options.format == "url" else response)
@@ -1806,13 +1828,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     except KeyboardInterrupt:
         text, status = "interrupted", 130
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
     except JamsocketError as error:
         statuses = {ValidationError: 2, ConfigurationError: 2, AuthenticationError: 3, JamsocketTimeout: 4,
                     BackendTerminated: 5}
-        text, status = str(error), statuses.get(type(error), 1)
+        text = progress.backend + ": " + str(error) if progress.backend else str(error)
+        status = statuses.get(type(error), 1)
+    except OSError as error:  # standard output takes no more, nor will it when the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return 1
+        text, status = "cannot write: %s" % error.strerror, 1
     finally:
         progress.end()
     _print(sys.stderr, "jamsocket-lite: %s\n" % text)

@@ -1,0 +1,46 @@
+# Everything runs in .venv, which is made by the first target that needs it, from what setup.cfg names for tests.
+# Another Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-all fuzz bench lint types wheel clean
+
+help: ## Show this (needs nothing)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Connect to a local platform, wait, use the backend; then the same with Plane (needs Python 3.7+)
+	@$(PYTHON) tests/demo.py
+
+test: .venv types ## Check the types, run the tests (needs Python 3.10+ and, once, a package index; openssl)
+	.venv/bin/python -m pytest
+
+test-slow: .venv ## Run the tests that take long (needs what test needs)
+	.venv/bin/python -m pytest -m slow
+
+test-all: ## Run the tests on every Python on PATH and under pyenv (needs those, and what test needs)
+	$(PYTHON) tests/environments.py
+
+fuzz: .venv ## Mutate answers and streams for a minute (needs what test needs)
+	.venv/bin/python tests/fuzz.py
+
+bench: ## Measure, and compare with the standard library (needs Python 3.7+, under three minutes)
+	$(PYTHON) tests/bench/bench.py
+
+lint: types ## The same as types (needs what test needs)
+
+types: .venv ## mypy --strict on the module and the tests (needs what test needs)
+	.venv/bin/python -m mypy
+
+wheel: .venv ## Build dist/*.whl (needs what test needs)
+	rm -rf build
+	.venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove all that these targets made (needs nothing)
+	rm -rf .venv .venvs build dist *.egg-info stubs/*.egg-info .pytest_cache .mypy_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Looked at each time, for setup.cfg or the Python may have changed; where nothing has, this is done at once.
+.PHONY: .venv
+.venv:
+	@$(PYTHON) tests/environments.py --make .venv
