@@ -235,8 +235,8 @@ def run_all(pythons: Sequence[Python], options: Sequence[str]) -> int:
         print("\n---- %s (%s) ----\n%s" % (result.python.name, result.python.path, result.trouble))
     total: Counter[str] = Counter()
     for result in results:
-        total.update(passed=result.counts.get("passed", 0), failed=result.failed,
-                     skipped=result.counts.get("skipped", 0), errors=bool(result.trouble and not result.failed))
+        total.update(failed=result.failed, passed=result.counts.get("passed", 0),
+                     skipped=result.counts.get("skipped", 0), errors=int(bool(result.trouble and not result.failed)))
     # All of them together, in the words of pytest.
     said = ", ".join("%d %s" % (number, word) for word, number in total.items() if number or word == "passed")
     print("=== %s in %.2fs ===" % (said, time.monotonic() - start))

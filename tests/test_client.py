@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import pytest
 
 import jamsocket_lite
-from clusters import (ID, IMAGE, LONG, SECRET_TOKEN, TIME, TOKEN, URL_TOKEN, Api, Client, Cluster, api, cluster, running,
-                      together)
+from clusters import (ID, IMAGE, LONG, SECRET_TOKEN, TIME, TOKEN, URL_TOKEN, Api, Client, Cluster, api, cluster,
+                      running, together)
 from jamsocket_lite import (BackendState, ConfigurationError, ConnectRequest, ConnectResponse,
                             HTTPError, Jamsocket, JamsocketError, JamsocketTimeout, Plane, ProtocolError,
                             ValidationError)
