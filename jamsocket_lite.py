@@ -100,6 +100,7 @@ _HEAD_LIMIT = 64 * 1024  # a status line and headers
 _BODY_LIMIT = 128 * 1024  # an answer: JSON of small objects takes 25 times its text in memory
 _ERROR_LIMIT = 64 * 1024  # what is read of an error's body
 _EVENT_LIMIT = 128 * 1024  # a line of an event stream, and an event
+_EVENT_OBJECTS = 1000  # JSON objects and lists in an event: a state is one, and small ones take the most memory
 _CHUNK_LINE_LIMIT = 1024
 _READ_SIZE = 16 * 1024
 _MESSAGE_LENGTH = 200  # what is quoted of a server's message, in characters
@@ -231,9 +232,17 @@ def _string(value: Any, path: str) -> str:
 def _text(value: Any, path: str) -> str:
     """A string that we send: one that UTF-8 can carry."""
     text = _string(value, path)
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not _is_unicode(text):
         raise _invalid(path, "Unicode text", "a string with a lone surrogate")
     return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _boolean(value: Any, path: str) -> bool:
@@ -669,7 +678,7 @@ class _Url:
 
 def _segment(text: str, what: str) -> str:
     """One segment of a path, which arrives as exactly this text."""
-    if text in ("", ".", "..") or any("\ud800" <= character <= "\udfff" for character in text):
+    if text in ("", ".", "..") or not _is_unicode(text):
         raise ConfigurationError("%s: expected a name, got nothing, dots alone or a lone surrogate" % what)
     return _percent(text)
 
@@ -708,14 +717,17 @@ def _proxy(url: _Url) -> Tuple[Optional[_Url], List[Tuple[str, str]], List[str]]
     variable = url.scheme + "_proxy"
     if sys.platform not in ("win32", "darwin") and variable not in map(str.lower, os.environ):
         return None, [], []  # only those two keep settings elsewhere, and urllib.request is dear to import
-    if re.match(r"((.+\.)?localhost\.?|127(\.\d+){1,3}|\[::1\])\Z", url.host):
-        return None, [], []
     from base64 import b64encode
+    from ipaddress import ip_address
     from urllib.parse import unquote_to_bytes
     from urllib.request import getproxies, proxy_bypass
 
-    setting = getproxies().get(url.scheme)
-    if not setting or proxy_bypass("%s:%d" % (url.host.strip("[]"), url.port)):
+    name, setting = url.host.strip("[]"), getproxies().get(url.scheme)
+    try:
+        loopback = ip_address(name).is_loopback
+    except ValueError:
+        loopback = ("." + name.rstrip(".")).endswith(".localhost")
+    if not setting or loopback or proxy_bypass("%s:%d" % (name, url.port)):
         return None, [], []
     scheme, _, rest = setting.rpartition("://")
     credentials, _, address = rest.rpartition("@")
@@ -791,7 +803,7 @@ class _Exchange:
         self.sock: Any = None
         self._expect_head()
         fields = [("Host", url.address), ("User-Agent", _USER_AGENT), ("Accept-Encoding", "identity"),
-                  ("Connection", "close"), *fields]
+                  ("Cache-Control", "no-cache"), ("Connection", "close"), *fields]
         if body is not None:
             fields += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         try:
@@ -843,6 +855,8 @@ class _Exchange:
             refusal = NetworkError("the proxy refused to reach %s (HTTP %d)" % (self.url.origin, self.status))
             refusal._lasting = 400 <= self.status < 500
             raise refusal
+        if self._held:
+            raise NetworkError("the proxy sent something of its own through the tunnel to " + self.url.origin)
         self._expect_head()
 
     def _send(self, method: str, target: str, fields: List[Tuple[str, str]], body: bytes) -> None:
@@ -1188,7 +1202,7 @@ class _Watch:
 
     def late(self) -> JamsocketTimeout:
         """The error for the deadline."""
-        heard = "nothing was heard" if self._last is None else "last seen " + _hush(self._last.status, None)
+        heard = "nothing was heard" if self._last is None else "last seen " + _known(self._last.status, _STATUSES)
         trouble = "; last trouble: %s" % self._trouble if self._trouble else ""
         return JamsocketTimeout("the deadline passed: %s%s" % (heard, trouble), last_state=self._last)
 
@@ -1304,6 +1318,8 @@ def _pause(sockets: "List[socket.socket]", seconds: float) -> None:
 
 def _state_in(event: str) -> Optional[BackendState]:
     """The state that an event holds; what holds another thing is passed over."""
+    if event.count("{") + event.count("[") > _EVENT_OBJECTS:
+        return None
     try:
         return _checked(BackendState, event, "")
     except ProtocolError:
@@ -1497,15 +1513,20 @@ class _Client:
         return self._exchange("GET", url, until, [("Accept", "application/json"), *self._status_headers(url)], secrets)
 
     def _listen(self, url: _Url, until: float, secrets: Any, last_id: bytes) -> _Exchange:
-        headers = [("Accept", "text/event-stream"), ("Cache-Control", "no-cache"), *self._status_headers(url)]
+        headers = [("Accept", "text/event-stream"), *self._status_headers(url)]
         if 0 < len(last_id) < 1000 and min(last_id) >= 0x20 and 0x7F not in last_id:
             headers.append(("Last-Event-ID", last_id.decode("latin-1")))  # its bytes go out as they came
         stream = url.extended("-stream" if "/pub/b/" in url.path else "/stream")
         return self._exchange("GET", stream, until, headers, secrets)
 
 
+def _known(word: str, words: Tuple[str, ...]) -> str:
+    """A word that may be shown: one from the future could be anything."""
+    return word if word in words else "an unknown word"
+
+
 def _terminated(state: BackendState) -> BackendTerminated:
-    why = " (%s)" % _hush(state.termination_reason, None) if state.termination_reason else ""
+    why = " (%s)" % _known(state.termination_reason, _REASONS) if state.termination_reason else ""
     return BackendTerminated("the backend is %s%s, so it will not become ready" % (state.status, why), state=state)
 
 
@@ -1772,7 +1793,7 @@ class _Progress:
         self._width = 0
 
     def __call__(self, state: BackendState) -> None:
-        text = "%s: %s" % (self.backend or "backend", _hush(state.status, None))
+        text = "%s: %s" % (self.backend or "backend", _known(state.status, _STATUSES))
         _print(self._stream, "\r" + text.ljust(self._width) if self._redraws else text + "\n")
         self._width = len(text)
 

@@ -152,6 +152,7 @@ DEAF = "import signal\nwhile True: signal.pause()"  # it never listens
 
 # Listens once what it is connected to says so.
 GATED = LISTEN + """
+if sys.argv[2:]: signal.signal(signal.SIGTERM, signal.SIG_IGN)
 gate = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
 if not gate.recv(1): raise SystemExit(3)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0)); s.listen(5)
@@ -159,9 +160,11 @@ while True: signal.pause()"""
 
 
 class Gate:
-    """Backends that become ready when the test says so, one after the other; or crash."""
+    """Backends that become ready when the test says so, one after the other; or crash. Stubborn ones ignore SIGTERM
+    until then."""
 
-    def __init__(self) -> None:
+    def __init__(self, stubborn: bool = False) -> None:
+        self._stubborn = stubborn
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(16)
@@ -169,7 +172,11 @@ class Gate:
 
     @property
     def command(self) -> List[str]:
-        return python(GATED, str(self._listener.getsockname()[1]))
+        return python(GATED, str(self._listener.getsockname()[1]), *["stubborn"] * self._stubborn)
+
+    def wait(self) -> socket.socket:
+        """Wait for the next backend. It waits in turn, until this is sent something, or closed."""
+        return self._listener.accept()[0]
 
     def open(self) -> None:
         """Let the next backend become ready."""
@@ -180,8 +187,7 @@ class Gate:
         self._release(b"")
 
     def _release(self, data: bytes) -> None:
-        backend, _ = self._listener.accept()
-        with backend:
+        with self.wait() as backend:
             backend.sendall(data)
 
     def __enter__(self) -> "Gate":

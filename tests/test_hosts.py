@@ -112,7 +112,18 @@ class Function:
 
     def invoke(self, request: Mapping[str, Any], seconds: float = LONG) -> Outcome:
         self._api.waiting.put(({"request": request}, seconds))
-        return self._api.outcomes.get(timeout=LONG)
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """The next one that its runtime posts."""
+        end = time.monotonic() + LONG
+        while time.monotonic() < end:
+            ended = self._process.poll() is not None
+            try:
+                return self._api.outcomes.get(timeout=0.2)
+            except queue.Empty:
+                assert not ended, self._process.communicate()
+        raise TimeoutError("the runtime posted nothing")
 
     def end(self) -> Done:
         self._api.waiting.put(None)
@@ -163,11 +174,11 @@ FAILURES = {
 
 
 def connected(url: str, key: str) -> Dict[str, Any]:
+    status_urls = {"no-url": "http://%s@127.0.0.1:1" % SECRET, "unreachable": "http://127.0.0.1:1/" + SECRET}
     return {"backend_id": key, "spawned": True, "status": "terminating" if key == "over" else "scheduled",
             "token": [SECRET] if key == "misshapen" else SECRET, "secret_token": SECRET,
             "url": "%s/%s/" % (url, SECRET), "ready_url": "%s/%s/ready" % (url, SECRET),
-            "status_url": {"no-url": "http://%s@127.0.0.1:1" % SECRET, "unreachable": "http://127.0.0.1:1/" + SECRET}.get(
-                key, "%s/v2/backend/%s/status" % (url, key))}
+            "status_url": status_urls.get(key, "%s/v2/backend/%s/status" % (url, key))}
 
 
 def failure(request: Request) -> List[Step]:
@@ -201,7 +212,7 @@ def test_what_a_serverless_host_logs_shows_no_token(tmp_path: Path, busy_platfor
 def test_a_serverless_function_that_is_set_up_wrongly_fails_as_it_starts(tmp_path: Path,
                                                                         busy_platform: LocalPlatform) -> None:
     with Function(Place(tmp_path, busy_platform, ""), "ftp://" + TOKEN) as function:
-        outcome = function._api.outcomes.get(timeout=LONG)
+        outcome = function.outcome()
         done = function.end()
     assert outcome.document["errorType"] == "ConfigurationError" and (done.code, done.err) == (1, "")
     assert not secrets_in(done, [outcome], [TOKEN])

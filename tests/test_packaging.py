@@ -107,6 +107,18 @@ def test_the_installed_module_is_the_wheels(wheel: Wheel, tmp_path: Path) -> Non
     assert wheel.environment in Path(said.strip()).parents
 
 
+@pytest.mark.slow
+def test_the_suite_passes_with_the_installed_module(wheel: Wheel, tmp_path: Path) -> None:
+    """As far as it is about what is installed. It is started elsewhere, so that the checkout's file is out of reach."""
+    files = [str(ROOT / "tests" / ("test_%s.py" % name)) for name in ("types", "errors", "client", "cli")]
+    program = ("import jamsocket_lite, pytest, sys; assert jamsocket_lite.__file__.startswith(sys.prefix); "
+               "sys.exit(pytest.main(sys.argv[1:]))")
+    said = wheels.run([wheel.python, "-c", program, "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "setup.cfg"),
+                       "--rootdir", str(ROOT), *files], tmp_path,
+                      {"PYTHONPATH": str(wheels.home_of("pytest")), "JAMSOCKET_LITE_INSTALLED": "1"})
+    assert re.search(r"\d+ passed", said.splitlines()[-1])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The stub
 # ---------------------------------------------------------------------------------------------------------------------

@@ -90,9 +90,8 @@ def test_without_ssl_https_is_a_configuration_error_that_says_so(place: Place, m
 
 
 def test_without_ssl_a_wait_for_https_fails_at_once(place: Place) -> None:
-    done = place.python("-c", missing(place, "_ssl", ABSENT) + CALLS
-                        + "print(json.dumps(outcome(lambda: jamsocket_lite.wait_until_ready('https://127.0.0.1:1/'))))\n")
-    assert done.json()[0] == "ConfigurationError"
+    wait = "print(json.dumps(outcome(lambda: jamsocket_lite.wait_until_ready('https://127.0.0.1:1/'))))\n"
+    assert place.python("-c", missing(place, "_ssl", ABSENT) + CALLS + wait).json()[0] == "ConfigurationError"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,20 +13,23 @@ from urllib.parse import unquote
 
 import pytest
 
+import jamsocket_lite
 from certificates import Certificates
-from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, ConnectResponse, HTTPError,
+from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, ConnectResponse, HTTPError, Jamsocket,
                             JamsocketError, JamsocketTimeout, NetworkError, ProtocolError, RateLimitError,
                             ValidationError, wait_until_ready)
 from server import (Close, Drain, Dribble, Pause, Repeat, Request, Reset, Script, Server, Silence, Step, Wait, answer,
                     at_once, chunk, stream_head)
 from weather import (AUTH_NUMBER, AUTH_VALUE, BACKEND_TOKEN, CALLS, ENV_LINES, ENV_VALUE, LONG, READY_PATH, REQUEST,
                      SECRET_TOKEN, SECRETS, SHORT, SINGLE, TOKEN, URL_PATH, Call, Timed, against, both, call_connect, call_status,
-                     client, concurrently, connected, events, failed, failure, keeps_deadline, leaves_nothing, look_over, record,
+                     client, concurrently, connected, events, failed, failure, keeps_deadline, leaving_nothing, look_over, record,
                      right_document, state, streamed, timed, told)
 
-__all__ = ["leaves_nothing"]
+@pytest.fixture(autouse=True)
+def leaves_nothing() -> Iterator[None]:
+    with leaving_nothing():
+        yield
 
-pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 each_call = pytest.mark.parametrize("call", list(SINGLE.values()), ids=list(SINGLE))
 
@@ -70,13 +73,13 @@ def slow_answers(every: float) -> Dict[str, List[Step]]:
     }
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize("deadline, every", [(SHORT, 0.04), (1.0, 0.2)], ids=["short", "long"])
+@pytest.mark.parametrize("deadline, every, secure", [(SHORT, 0.04, False), (SHORT, 0.04, True), (1.0, 0.2, False)],
+                         ids=["short", "short over TLS", "long"])
 def test_a_slow_answer_ends_with_the_deadline(deadline: float, every: float, secure: bool,
                                               certificates: Certificates) -> None:
     def job(name: str, weather: str, steps: List[Step]) -> Callable[[], Any]:
         tls = certificates.server_context() if secure else None
-        options = {"ssl_context": certificates.client_context()} if secure else {}
+        options: Dict[str, Any] = {"ssl_context": certificates.client_context()} if secure else {}
         attempt = against(steps, SINGLE[name], deadline, options, tls=tls)
         label = "%s, %s over %s" % (weather, name, "TLS" if secure else "TCP")
         return lambda: keeps_deadline(label, attempt, deadline)
@@ -88,8 +91,7 @@ def test_a_slow_answer_ends_with_the_deadline(deadline: float, every: float, sec
                   for name in names for weather, steps in answers.items()}, width=14)
 
 
-@each_call
-def test_a_slow_error_answer_ends_with_the_deadline(call: Call) -> None:
+def test_a_slow_error_answer_ends_with_the_deadline() -> None:
     """What it is about may be said or not; but soon."""
     head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n"
     slow: Dict[str, List[Step]] = {
@@ -97,9 +99,12 @@ def test_a_slow_error_answer_ends_with_the_deadline(call: Call) -> None:
         "silence in an error": [head + length(500) + b"a", Silence()],
         "an error's chunks for ever": [head + CHUNKED, Repeat(chunk(b"a"), pause=0.04)],
     }
-    concurrently({weather: (lambda weather=weather, steps=steps: keeps_deadline(  # type: ignore[misc]
-        weather + ", " + name_of(call), against(steps, call), SHORT, HTTPError, JamsocketTimeout))
-        for weather, steps in slow.items()})
+
+    def job(name: str, weather: str) -> Callable[[], Any]:
+        attempt = against(slow[weather], SINGLE[name])
+        return lambda: keeps_deadline("%s, %s" % (weather, name), attempt, SHORT, HTTPError, JamsocketTimeout)
+
+    concurrently({"%s: %s" % (name, weather): job(name, weather) for name in SINGLE for weather in slow})
 
 
 def test_a_request_that_is_not_taken_ends_with_the_deadline() -> None:
@@ -107,20 +112,22 @@ def test_a_request_that_is_not_taken_ends_with_the_deadline() -> None:
     def attempt() -> Timed:
         go = threading.Event()
         with Server([at_once, Wait(go), Drain()]) as server:
-            result = timed(lambda: client(server.url).connect({"auth": {"text": "x" * 6 * MIB}}, timeout=1.0))
+            result = timed(lambda: client(server.url).connect({"auth": {"text": "x" * 6 * MIB}}, timeout=0.7))
             go.set()
             assert server.wait_closed(LONG)
         return result
 
-    keeps_deadline("a request that is not taken", attempt, 1.0)
+    keeps_deadline("a request that is not taken", attempt, 0.7)
 
 
-@each_call
-def test_the_clients_timeout_holds_where_the_call_has_none(call: Call) -> None:
-    def without(url: str, timeout: float) -> Any:
-        return call(url, None, timeout_of_client=timeout)
+def test_the_clients_timeout_holds_where_the_call_has_none() -> None:
+    def job(name: str) -> Callable[[], Any]:
+        def without(url: str, timeout: float) -> Any:
+            return SINGLE[name](url, None, timeout_of_client=timeout)
 
-    keeps_deadline("silence, the client's timeout, " + name_of(call), against([Silence()], without))
+        return lambda: keeps_deadline("silence, the client's timeout, " + name, against([Silence()], without))
+
+    concurrently({name: job(name) for name in SINGLE})
 
 
 @each_call
@@ -322,7 +329,7 @@ def measure_memory(rows: Mapping[str, Row], seconds: float) -> Dict[str, Tuple[i
     here = os.path.dirname(os.path.abspath(__file__))
     paths = [here] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [here, os.path.dirname(here)]
     with Server(script) as server:
-        asked = [(rows[name][0], "%s/%d" % (server.url, number), seconds) for number, name in enumerate(names)]
+        asked = [(rows[name][0], "%s/%d" % (server.url, number), 0.5 if rows[name][0] == "wait" else seconds) for number, name in enumerate(names)]
         done = subprocess.run([sys.executable, "-c", MEASURE, json.dumps(paths), json.dumps(server.url)],
                               input=json.dumps(asked).encode() + b"\n", stdout=subprocess.PIPE, timeout=900)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -333,7 +340,7 @@ def measure_memory(rows: Mapping[str, Row], seconds: float) -> Dict[str, Tuple[i
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="a forked process has a peak of its own on Linux")
 
 
-def check_memory(rows: Mapping[str, Row], seconds: float = 1.0) -> Dict[str, str]:
+def check_memory(rows: Mapping[str, Row], seconds: float = LONG) -> Dict[str, str]:
     measured = measure_memory(rows, seconds)
     for name, (growth, said) in measured.items():
         record("memory: " + name, "grew by %.1f MiB; %s" % (growth / MIB, said[:90]))
@@ -401,7 +408,7 @@ ENDS: Dict[str, List[Step]] = {"closed": [Close()], "cut": [Close(notify=False)]
 def test_an_answer_cut_short_is_a_network_error(secure: bool, call: Call, certificates: Certificates) -> None:
     """Closed, cut or reset, at every place; whatever came before it is no answer."""
     tls = certificates.server_context() if secure else None
-    options = {"ssl_context": certificates.client_context()} if secure else {}
+    options: Dict[str, Any] = {"ssl_context": certificates.client_context()} if secure else {}
 
     def job(steps: List[Step]) -> Callable[[], None]:
         def run() -> None:
@@ -533,7 +540,8 @@ def test_an_answer_of_the_wrong_shape_is_a_protocol_error_and_no_validation_erro
 
 @pytest.mark.parametrize("field", ["backend_id", "spawned", "status", "token", "url", "status_url"])
 def test_a_connect_answer_needs_each_of_its_fields(field: str) -> None:
-    for wrong in (None, 7, [], {}):
+    wrongs: Sequence[Any] = (None, 7, [], {})
+    for wrong in wrongs:
         with Server() as server:
             document = connected(server.url).to_dict()
             server.script = [answer({**document, field: wrong})]
@@ -626,7 +634,7 @@ REDIRECTS = (300, 301, 302, 303, 304, 305, 306, 307, 308, 399)
 @pytest.mark.parametrize("status", REDIRECTS)
 def test_no_redirect_is_followed(status: int, secure: bool, certificates: Certificates) -> None:
     """Not to another origin, not to plain http, not to a file, not to the same server."""
-    options = {"ssl_context": certificates.client_context()} if secure else {}
+    options: Dict[str, Any] = {"ssl_context": certificates.client_context()} if secure else {}
     with Server() as other, Server(tls=certificates.server_context() if secure else None) as server:
         places = [other.url + "/" + TOKEN, server.url + "/" + TOKEN, "//" + other.address + "/", "/elsewhere", "",
                   "file:///etc/passwd", "file:" + URL_PATH, "ftp://127.0.0.1/", "data:text/plain," + TOKEN,
@@ -735,8 +743,7 @@ def test_the_path_that_arrives_names_what_was_given(name: str) -> None:
         return not isinstance(result, BaseException)
 
     def from_client(account: str, service: str) -> Callable[[str], Any]:
-        from jamsocket_lite import Jamsocket
-        return lambda url: Jamsocket(account, service, TOKEN, api_url=url).connect({}, timeout=LONG)
+            return lambda url: Jamsocket(account, service, TOKEN, api_url=url).connect({}, timeout=LONG)
 
     calls: Dict[str, Tuple[Callable[[str], Any], Sequence[str]]] = {
         "account": (from_client(name, "board"), ("service", name, "board", "connect")),
@@ -768,7 +775,6 @@ def test_an_id_of_any_text_can_be_asked_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["account", "service", "token"])
 def test_credentials_that_no_request_can_carry_are_a_configuration_error(name: str) -> None:
-    from jamsocket_lite import Jamsocket
     for value in ("", "..", "\ud800", None, 7, b"bytes") if name != "token" else ("", None, 7, b"x", "\ud800"):
         given: Dict[str, Any] = {"account": "acme", "service": "board", "token": TOKEN, name: value}
         failure(lambda: Jamsocket(**given), ConfigurationError)
@@ -776,7 +782,6 @@ def test_credentials_that_no_request_can_carry_are_a_configuration_error(name: s
 
 @pytest.mark.parametrize("name", ODD_NAMES, ids=ids)
 def test_a_token_arrives_as_it_is_or_is_refused(name: str) -> None:
-    from jamsocket_lite import Jamsocket
     token = "secret-" + name + "-token"
     if not all(0x21 <= ord(character) < 0x7F for character in token):
         error = failure(lambda: Jamsocket("acme", "board", token), ConfigurationError)
@@ -1009,6 +1014,34 @@ def test_no_part_of_a_secret_shows_where_an_echo_is_cut(call: Call) -> None:
             with Server([b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: 99999\r\n\r\n" + body]) as server:
                 error = failure(lambda: call(server.url), HTTPError)
                 assert half not in str(error), "a cut echo shows " + half[:4]
+
+
+COMMANDS: Dict[str, List[str]] = {
+    "connect": ["connect", "--env", "API_KEY=" + ENV_VALUE, "--auth", json.dumps({"session": AUTH_VALUE})],
+    "status": ["status", "b4ckend"], "terminate": ["terminate", "b4ckend"], "wait": ["wait", "--timeout", "5", "b4ckend"],
+}
+
+
+def test_the_command_line_shows_no_secret_that_the_server_repeats() -> None:
+    """In neither of its outputs, with whatever error it ends."""
+    secrets = (TOKEN, ENV_VALUE, AUTH_VALUE)
+    makers = echoes(secrets)
+
+    def job(command: str, make: Callable[[int], bytes], status: int) -> Callable[[], None]:
+        def run() -> None:
+            with Server([make(status)]) as server:
+                environment = {**os.environ, "JAMSOCKET_ACCOUNT": "acme", "JAMSOCKET_SERVICE": "board",
+                               "JAMSOCKET_TOKEN": TOKEN, "JAMSOCKET_API_URL": server.url}
+                done = subprocess.run([sys.executable, jamsocket_lite.__file__, *COMMANDS[command]], env=environment,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+            assert done.returncode == (3 if status == 401 else 1) and done.stdout == b""
+            assert not [secret for secret in secrets if secret.encode() in done.stderr]
+            assert done.stderr.count(b"\n") == 1 and b"Traceback" not in done.stderr
+        return run
+
+    cases = (("connect", "plain text", 401), ("connect", "the platform's message", 400), ("terminate", "Plane's", 404),
+             ("status", "a document of the wrong shape", 200), ("wait", "the platform's message", 401))
+    concurrently({"%s: %s" % (command, how): job(command, makers[how], status) for command, how, status in cases}, 2)
 
 
 def test_a_broken_request_shows_no_secret() -> None:

@@ -18,11 +18,13 @@ from server import (Close, Dribble, Pause, Repeat, Request, Reset, Script, Serve
                     event, stream_head)
 from weather import (BACKEND_TOKEN, GRACE, LASTING, LONG, READY_PATH, SECRET_TOKEN, SECRETS, SHORT, URL_PATH, Call,
                      Steps, Timed, against, both, call_stream, client, concurrently, connected, events, failed, failure,
-                     is_stream, keeps_deadline, leaves_nothing, look_over, record, state, streamed, timed, told)
+                     is_stream, keeps_deadline, leaving_nothing, look_over, record, state, streamed, timed, told)
 
-__all__ = ["leaves_nothing"]
+@pytest.fixture(autouse=True)
+def leaves_nothing() -> Iterator[None]:
+    with leaving_nothing():
+        yield
 
-pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 each_call = pytest.mark.parametrize("call", list(LASTING.values()), ids=list(LASTING))
 
@@ -230,9 +232,8 @@ STREAMS: Dict[str, Scenario] = {
     "from the future": Scenario([streamed("scheduled", "dreaming", "dreaming", "ready", "basking", "dreaming", "terminated")],
                                 HANGS, ["scheduled", "dreaming", "ready", "basking", "terminated"]),
     "cut again and again": Scenario(
-        in_turn([streamed("scheduled")], [streamed("scheduled", "loading")[:-1]], [Close()], [Reset()], [PAGE],
-                refused(503), [streamed(*ALL[:5])], [streamed(*ALL), Silence()]),
-        FAILS, list(ALL), 14.0),
+        in_turn([streamed("scheduled")], [streamed("scheduled", "loading")[:-1]], [Reset()], [streamed(*ALL[:5])],
+                [PAGE], refused(503), [streamed(*ALL), Silence()]), FAILS, list(ALL), 8.0),
     "ends in the middle of a chunk": Scenario(
         in_turn([stream_head(True) + chunk(events("scheduled")) + chunk(events("loading", "ready"))[:-40]],
                 [stream_head(True) + chunk(events(*ALL)), Silence()]), FAILS, list(ALL)),
@@ -493,8 +494,10 @@ def test_a_wait_and_a_stream_end_with_their_deadline(deadline: float, every: flo
         attempt = against(script, LASTING[name], deadline)
         return lambda: keeps_deadline("%s, %s" % (weather, name), attempt, deadline)
 
+    # The long deadline shows that it is not one read's that counts: nothing without a pause is needed for that.
     concurrently({"%s: %s" % (name, weather): job(name, weather, script)
-                  for name in LASTING for weather, script in slow_weather(every).items()}, 14)
+                  for name in LASTING for weather, script in slow_weather(every).items()
+                  if deadline == SHORT or "without a pause" not in weather}, 14 if deadline == SHORT else 40)
 
 
 @each_call
@@ -502,7 +505,7 @@ def test_a_wait_and_a_stream_end_with_their_deadline(deadline: float, every: flo
 def test_a_tls_handshake_that_never_comes_ends_with_the_deadline(handshake: str, call: Call,
                                                                  certificates: Certificates) -> None:
     tls = certificates.server_context() if handshake == "dribble" else None
-    options = {"ssl_context": certificates.client_context()}
+    options: Dict[str, Any] = {"ssl_context": certificates.client_context()}
     keeps_deadline("TLS handshake: %s, %s" % (handshake, call.__name__[5:]),
                    against([], call, SHORT, options, tls=tls, handshake=handshake, every=0.05))
 
@@ -561,7 +564,7 @@ def test_a_status_is_told_to_the_caller_of_a_wait_as_soon_as_it_is_known() -> No
             gates.get(status, threading.Event()).set()
 
     gates["scheduled"].set()
-    with Server(both([*steps, Silence()], HANGS)) as server:
+    with Server(both([*steps, Silence()], told("ready"))) as server:
         assert client(server.url).wait_until_ready(connected(server.url), timeout=LONG, on_status=on_status).is_ready
     assert seen == list(ALL[:5])
 

@@ -12,9 +12,8 @@ import time
 import traceback
 import warnings
 from base64 import b64encode
+from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Type, TypeVar, Union
-
-import pytest
 
 import jamsocket_lite
 from jamsocket_lite import BackendState, ConnectRequest, ConnectResponse, Jamsocket, JamsocketError, JamsocketTimeout
@@ -96,7 +95,7 @@ def failure(call: Callable[[], Any], kind: Type[E], *others: Type[E]) -> E:
         got = call()
     except Exception as error:
         return failed(error, kind, *others)
-    pytest.fail("no error, but %r" % (got,))
+    raise AssertionError("no error, but %r" % (got,))
 
 
 def failed(error: Any, kind: Type[E], *others: Type[E]) -> E:
@@ -249,7 +248,7 @@ def concurrently(jobs: Mapping[str, Callable[[], T]], width: int = 12) -> Dict[s
                 name, job = waiting.pop(0)
             try:
                 result = job()
-            except BaseException as error:  # also pytest's own, to be raised where pytest sees them
+            except BaseException as error:  # to be raised in the thread that waits for all
                 broken[name] = error
             else:
                 results[name] = result
@@ -283,18 +282,19 @@ def wait_until(test: Callable[[], bool], seconds: float = LONG) -> bool:
     return True
 
 
-@pytest.fixture
-def leaves_nothing() -> Iterator[None]:
-    """No thread, no descriptor, and no socket that only the collector closed."""
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Checks that what happens meanwhile leaves no thread, no descriptor, no socket for the collector to close."""
     threads: Set[threading.Thread] = set(threading.enumerate())
     files = open_files()
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always", ResourceWarning)
         yield
-    assert not [str(one.message) for one in seen if issubclass(one.category, ResourceWarning)]
+    unclosed = [str(one.message) for one in seen if issubclass(one.category, ResourceWarning)]
+    assert not unclosed, "left to the collector: " + ", ".join(unclosed)
     # A server's threads may take a moment to end after they have reported that they did.
-    assert wait_until(lambda: set(threading.enumerate()) <= threads, 5.0)
-    assert open_files() <= files
+    assert wait_until(lambda: set(threading.enumerate()) <= threads, 5.0), "left running: %s" % threading.enumerate()
+    assert wait_until(lambda: open_files() <= files, 1.0), "left open: %d descriptors" % (open_files() - files)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

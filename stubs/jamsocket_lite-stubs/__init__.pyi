@@ -197,7 +197,23 @@ class BackendState:
 
 # ---- Clients ----
 
-class _Methods:
+class Jamsocket:
+    """A client of the hosted platform, or of its dev server. It keeps no connection; threads may share it.
+
+    `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for `dev=True`, which means the
+    dev server on this machine, at `port`. `timeout`: seconds for a whole `connect`, `status` or `terminate`.
+    `ssl_context`: one that knows a private authority. Raises ConfigurationError.
+    """
+
+    def __init__(
+        self, account: Optional[str] = None, service: Optional[str] = None, token: Optional[str] = None, *,
+        dev: bool = False, port: int = 8080, api_url: str = "https://api.jamsocket.com", timeout: float = 60.0,
+        ssl_context: Optional[ssl.SSLContext] = None,
+    ) -> None: ...
+    @classmethod
+    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> Jamsocket:
+        """A client by JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or, with
+        JAMSOCKET_DEV=true, by JAMSOCKET_DEV_PORT (8080). `env` stands in for os.environ. Raises ConfigurationError."""
     def connect(
         self, request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, timeout: Optional[float] = None
     ) -> ConnectResponse:
@@ -243,25 +259,7 @@ class _Methods:
         backend, or gone already.
         """
 
-class Jamsocket(_Methods):
-    """A client of the hosted platform, or of its dev server. It keeps no connection; threads may share it.
-
-    `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for `dev=True`, which means the
-    dev server on this machine, at `port`. `timeout`: seconds for a whole `connect`, `status` or `terminate`.
-    `ssl_context`: one that knows a private authority. Raises ConfigurationError.
-    """
-
-    def __init__(
-        self, account: Optional[str] = None, service: Optional[str] = None, token: Optional[str] = None, *,
-        dev: bool = False, port: int = 8080, api_url: str = "https://api.jamsocket.com", timeout: float = 60.0,
-        ssl_context: Optional[ssl.SSLContext] = None,
-    ) -> None: ...
-    @classmethod
-    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> Jamsocket:
-        """A client by JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or, with
-        JAMSOCKET_DEV=true, by JAMSOCKET_DEV_PORT (8080). `env` stands in for os.environ. Raises ConfigurationError."""
-
-class Plane(_Methods):
+class Plane:
     """A client of a self-hosted Plane controller, with the methods of Jamsocket.
 
     `image`: the backends' container image; a request's `tag` replaces its tag. `pool`: the drones that may run them.
@@ -277,6 +275,27 @@ class Plane(_Methods):
     @classmethod
     def from_env(cls, env: Optional[Mapping[str, str]] = None) -> Plane:
         """A client by PLANE_URL and PLANE_IMAGE. `env` stands in for os.environ. Raises ConfigurationError."""
+    def connect(
+        self, request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, timeout: Optional[float] = None
+    ) -> ConnectResponse:
+        """As Jamsocket.connect."""
+    def status(
+        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None
+    ) -> BackendState:
+        """As Jamsocket.status."""
+    def status_stream(
+        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None
+    ) -> Generator[BackendState, None, None]:
+        """As Jamsocket.status_stream."""
+    def wait_until_ready(
+        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
+        on_status: Optional[Callable[[BackendState], None]] = None,
+    ) -> BackendState:
+        """As Jamsocket.wait_until_ready."""
+    def terminate(
+        self, backend: Union[ConnectResponse, str], *, hard: bool = False, timeout: Optional[float] = None
+    ) -> None:
+        """As Jamsocket.terminate."""
 
 # ---- Functions ----
 
