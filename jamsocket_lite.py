@@ -445,7 +445,7 @@ def _unshared(value: Any) -> Any:
 class _Request(_Record):
     """What is sent: unknown fields are refused, for a misspelt option must not be silently dropped."""
 
-    _nested: "Mapping[str, Type[_Request]]" = {}
+    _nested: Mapping[str, Type[_Record]] = {}
 
     @classmethod
     def from_dict(cls: Type[_Q], data: Mapping[str, Any]) -> _Q:
@@ -743,7 +743,8 @@ def _dial(host: str, port: int, until: float) -> "socket.socket":
     """Connects to the first address of a name that answers; each gets its share of the time."""
     import socket
 
-    addresses = socket.getaddrinfo(host.strip("[]"), port, 0, socket.SOCK_STREAM)
+    # Bytes, for a string would be a reason to import the codec for other than ASCII names.
+    addresses = socket.getaddrinfo(host.strip("[]").encode("ascii"), port, 0, socket.SOCK_STREAM)
     if host == "localhost":  # what listens there often has this one alone, and some systems wait long for the other
         addresses.sort(key=lambda address: address[0] != socket.AF_INET)
     for others in range(len(addresses) - 1, -1, -1):
@@ -838,6 +839,7 @@ class _Exchange:
         elif proxy:
             target, fields = self.url.origin + target, fields + proxy_fields
         if secured:
+            self.sock.getpeername()  # a connection that was reset meanwhile makes wrap_socket lose the socket
             self.sock = secured.wrap_socket(self.sock, server_hostname=self.url.host.strip("[]"),
                                             do_handshake_on_connect=False)
             self.sock.settimeout(_allowed(self.until - time.monotonic()))

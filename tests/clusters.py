@@ -121,7 +121,7 @@ def by_call(api: Api, *, status: Sequence[Step] = (), stream: Sequence[Sequence[
 
 
 def together(check: Callable[[T], None], cases: Sequence[T]) -> None:
-    """Checks all cases at once, each in its thread: for those that mostly wait."""
+    """Checks all cases at once, each in its thread: for those that mostly wait. What fails is named."""
     failures: List[str] = []
 
     def run(case: T) -> None:

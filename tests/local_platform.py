@@ -912,10 +912,14 @@ class Greeter(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class GreeterServer(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True      # a connection that has ended may still hold the port
+    daemon_threads = True
+
+
 def greet() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with socketserver.ThreadingTCPServer(("127.0.0.1", int(os.environ["PORT"])), Greeter) as server:
-        server.daemon_threads = True
+    with GreeterServer(("127.0.0.1", int(os.environ["PORT"])), Greeter) as server:
         server.serve_forever()
 
 

@@ -1,7 +1,6 @@
 """What the file imports is bounded: the standard library alone, and nothing that connect and wait can do without."""
 
 import ast
-import json
 import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Set
@@ -42,6 +41,7 @@ ELSEWHERE = {
     "argparse": "the command line",
     "base64": "a proxy's credentials",
     "email.utils": "a date in Retry-After",
+    "ipaddress": "no_proxy, where there is a proxy",
     "urllib.parse": "a proxy's credentials, an id in a status url",
     "urllib.request": "the settings of proxies, where there are any",
 }

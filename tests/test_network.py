@@ -340,18 +340,20 @@ def test_certificates_cannot_be_left_unchecked(certificates: Certificates) -> No
         failure(lambda: client("https://localhost:1", ssl_context=context), ConfigurationError)
 
 
-@each_call
 @pytest.mark.parametrize("steps", [
     [at_once, Close()], [at_once, Reset()], [at_once, b"HTTP/1.1 400 Bad Request\r\n\r\n", Drain()],
     [at_once, b"\x15\x03\x01\x00\x02\x02\x28", Close()], [at_once, b"\x16\x03\x03\xff\xff" + b"x" * 70000, Drain()],
 ], ids=["closed", "reset", "plain http", "an alert", "garbage"])
-def test_a_handshake_that_fails_is_a_network_error(steps: List[Step], call: Call, certificates: Certificates) -> None:
-    """In a wait and a stream it may pass by itself, so these end with their deadline."""
+def test_a_handshake_that_fails_is_a_network_error(steps: List[Step], certificates: Certificates) -> None:
+    """In a wait and a stream it may pass by itself, so these may end with their deadline."""
     with Server(steps) as server:
-        url = "https://" + server.address
-        kinds = (NetworkError, JamsocketTimeout) if name_of(call) in LASTING else (NetworkError,)
-        failure(lambda: call(url, 0.2 if name_of(call) in LASTING else LONG,
-                             ssl_context=certificates.client_context()), *kinds)
+        def job(name: str) -> Callable[[], Any]:
+            lasting = name in LASTING
+            kinds = (NetworkError, JamsocketTimeout) if lasting else (NetworkError,)
+            return lambda: failure(lambda: CALLS[name]("https://" + server.address, 0.2 if lasting else LONG,
+                                                       ssl_context=certificates.client_context()), *kinds)
+
+        concurrently({name: job(name) for name in CALLS})
         assert server.wait_closed(LONG)
 
 
@@ -411,10 +413,10 @@ def test_another_address_of_the_name_is_tried(first: str, monkeypatch: pytest.Mo
         bad = dead.addresses[0] if first == "dead" else ("127.0.0.1", closed_port())
         reach(monkeypatch, bad, ("127.0.0.1", server.port))
         def job(name: str) -> Callable[[], Any]:
-            return lambda: SINGLE[name](url, 1.0)
+            return lambda: SINGLE[name](url, 0.8)
 
         jobs = {name: job(name) for name in SINGLE}
-        jobs["wait"] = lambda: client(url).wait_until_ready(connected(url), timeout=2.0 if first == "dead" else LONG)
+        jobs["wait"] = lambda: client(url).wait_until_ready(connected(url), timeout=1.6 if first == "dead" else LONG)
         assert concurrently(jobs)["wait"].is_ready
 
 
@@ -450,8 +452,8 @@ def test_a_name_that_leads_nowhere_is_a_network_error(raised: Any, monkeypatch: 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for call in SINGLE.values():
         failure(lambda: call("http://" + NAME, LONG), NetworkError)
-    for call in LASTING.values():
-        failure(lambda: call("http://" + NAME, 0.1), JamsocketTimeout)
+    concurrently({name: lambda call=call: failure(lambda: call("http://" + NAME, 0.1), JamsocketTimeout)  # type: ignore
+                  for name, call in LASTING.items()})
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".test", "a" * 300, "a..b", ".", "-", "1.2.3.4.5", "0x7f.1.1.1.1", "[::1%25lo]",

@@ -1,11 +1,9 @@
 """The file works under every flag of the interpreter, and in every shape that it is copied in."""
 
 import importlib.util
-import json
 import marshal
 import os
 import py_compile
-import re
 import shutil
 import subprocess
 import sys
@@ -195,14 +193,19 @@ def compiled(folder: Path, *options: str) -> Path:
     return program
 
 
-def embedded(program: Path, *arguments: str) -> Done:
-    return run([str(program), *arguments], program.parent, {"PYTHONHOME": sys.base_prefix, "PYTHONWARNINGS": "error"})
+def embedded(program: Path, place: Place, *arguments: str) -> Done:
+    return run([str(program), *arguments], place.folder, {"PYTHONHOME": sys.base_prefix, "PYTHONWARNINGS": "error"})
+
+
+@pytest.fixture(scope="module")
+def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled(tmp_path_factory.mktemp("embedding"))
 
 
 @pytest.mark.parametrize("options", [(), ("--sub-interpreter",)], ids=["main-interpreter", "sub-interpreter"])
-def test_in_a_program_that_embeds_python(place: Place, options: Sequence[str]) -> None:
+def test_in_a_program_that_embeds_python(place: Place, embedding: Path, options: Sequence[str]) -> None:
     place.copy()
-    place.check(embedded(compiled(place.folder), *options, place.program))
+    place.check(embedded(embedding, place, *options, place.program))
 
 
 def test_frozen_into_an_executable(place: Place) -> None:
@@ -214,9 +217,8 @@ def test_frozen_into_an_executable(place: Place) -> None:
     header = place.folder / "frozen.h"
     header.write_text("%s\nstatic const struct _frozen frozen[] = {%s {0}};\n" % ("\n".join(lines), " ".join(table)))
     program = compiled(place.folder, '-DFROZEN_HEADER="%s"' % header)
-    done = embedded(program, "import os, sys\nsys.frozen = True\nimport jamsocket_lite, user\n"
-                             "assert not os.path.exists(getattr(jamsocket_lite, '__file__', ''))\n" + place.call)
-    report = done.json()
+    report = embedded(program, place, "import os, sys\nsys.frozen = True\nimport jamsocket_lite, user\n"
+                      "assert not os.path.exists(getattr(jamsocket_lite, '__file__', ''))\n" + place.call).json()
     assert report["origin"].startswith("frozen")
     place.check_report(report, place.key, report["origin"])
 

@@ -30,6 +30,11 @@ def in_order(seen: Sequence[BackendState]) -> List[str]:
     return found
 
 
+def each_rule(*rules: Callable[[Api], None]) -> None:
+    """Checks these with either platform, all at once: they mostly wait."""
+    together(lambda row: row[0](row[1]), [(rule, api) for rule in rules for api in APIS.values()])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Ready
 # ---------------------------------------------------------------------------------------------------------------------
@@ -242,7 +247,7 @@ def test_states_from_the_future_do_not_end_a_wait(api: Api) -> None:
 # Deadlines
 # ---------------------------------------------------------------------------------------------------------------------
 
-def test_a_deadline_tells_what_was_seen_last(api: Api) -> None:
+def a_deadline_tells_what_was_seen_last(api: Api) -> None:
     with running(api, python(DEAF)) as cluster:
         client = cluster.client()
         connected = cluster.spawn(until="waiting")
@@ -262,7 +267,7 @@ def test_a_deadline_tells_what_was_seen_last(api: Api) -> None:
         together(check, calls)
 
 
-def test_a_deadline_without_any_word_tells_of_none(api: Api) -> None:
+def a_deadline_without_any_word_tells_of_none(api: Api) -> None:
     with Server([Silence()]) as server:
         def check(call: Callable[[], Any]) -> None:
             with pytest.raises(JamsocketTimeout) as caught:
@@ -274,7 +279,7 @@ def test_a_deadline_without_any_word_tells_of_none(api: Api) -> None:
                          lambda: list(client.status_stream(ID, timeout=0.2))])
 
 
-def test_a_deadline_holds_while_states_go_on(api: Api) -> None:
+def a_deadline_holds_while_states_go_on(api: Api) -> None:
     """Words that never end must not keep a wait alive."""
     steps: List[Step] = [stream_head()]
     for number in range(2000):
@@ -291,7 +296,7 @@ def test_a_deadline_holds_while_states_go_on(api: Api) -> None:
                          lambda: list(client.status_stream(ID, timeout=0.3))])
 
 
-def test_the_deadline_of_a_stream_counts_from_the_call(api: Api) -> None:
+def the_deadline_of_a_stream_counts_from_the_call(api: Api) -> None:
     with running(api, python(DEAF)) as cluster:
         stream = cluster.client().status_stream(cluster.spawn(until="waiting"), timeout=0.3)
         with closing(stream):
@@ -301,6 +306,23 @@ def test_the_deadline_of_a_stream_counts_from_the_call(api: Api) -> None:
             with pytest.raises(JamsocketTimeout):
                 list(stream)
             assert time.monotonic() - start < 2.0
+
+
+def nobody_there_is_waited_out_until_the_deadline(api: Api) -> None:
+    client = api.client("http://127.0.0.1:%d" % closed_port())
+
+    def check(call: Callable[[], Any]) -> None:
+        with pytest.raises(JamsocketTimeout):
+            call()
+
+    together(check, [lambda: client.wait_until_ready(ID, timeout=0.3),
+                     lambda: list(client.status_stream(ID, timeout=0.3))])
+
+
+def test_a_deadline_holds_and_tells_what_was_seen() -> None:
+    each_rule(a_deadline_tells_what_was_seen_last, a_deadline_without_any_word_tells_of_none,
+              a_deadline_holds_while_states_go_on, the_deadline_of_a_stream_counts_from_the_call,
+              nobody_there_is_waited_out_until_the_deadline)
 
 
 def test_no_deadline_is_none_or_infinite(api: Api) -> None:
@@ -383,17 +405,6 @@ def test_what_will_not_pass_ends_them_at_once(api: Api) -> None:
             assert server.wait_closed(LONG)
 
     together(check, [(trouble, waits) for trouble in LASTING for waits in (True, False)])
-
-
-def test_nobody_there_is_waited_out_until_the_deadline(api: Api) -> None:
-    client = api.client("http://127.0.0.1:%d" % closed_port())
-
-    def check(call: Callable[[], Any]) -> None:
-        with pytest.raises(JamsocketTimeout):
-            call()
-
-    together(check, [lambda: client.wait_until_ready(ID, timeout=0.3),
-                     lambda: list(client.status_stream(ID, timeout=0.3))])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -573,10 +584,5 @@ def silence_is_not_death(api: Api) -> None:
 
 
 def test_rules_that_take_their_time() -> None:
-    def check(row: Any) -> None:
-        rule, api = row
-        rule(api)
-
-    rules = [a_wait_believes_a_late_404, a_stream_believes_a_late_404, a_retry_after_is_respected,
-             a_wait_costs_few_requests, silence_is_not_death]
-    together(check, [(rule, api) for rule in rules for api in APIS.values()])
+    each_rule(a_wait_believes_a_late_404, a_stream_believes_a_late_404, a_retry_after_is_respected,
+              a_wait_costs_few_requests, silence_is_not_death)

@@ -1,12 +1,14 @@
 """What the weather tests share: the secrets in play, a look at every error, deadlines measured, a table of the figures.
 
-With WEATHER_TABLE set to a file's name, the figures are written there at the end of the run, as `weather | measured`.
+With WEATHER_TABLE set to a file's name, the figures are there at the end of the run, as `weather | measured`; those of
+other runs stay, unless they were measured again.
 """
 
 import atexit
 import copy
 import os
 import pickle
+import re
 import threading
 import time
 import traceback
@@ -301,18 +303,27 @@ def leaving_nothing() -> Iterator[None]:
 # The table
 # ---------------------------------------------------------------------------------------------------------------------
 
-_rows: Dict[str, str] = {}
+_rows: Dict[str, str] = {}  # of this run
 
 
 def record(weather: str, measured: str) -> None:
-    _rows[weather] = measured
+    """A row of the table, which holds one line a weather: no port, no address."""
+    _rows[re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", weather)] = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", measured)
 
 
 def _write_table() -> None:
     name = os.environ.get("WEATHER_TABLE")
-    if name and _rows:
-        with open(name, "w", encoding="utf-8") as file:
-            file.writelines("%s | %s\n" % row for row in sorted(_rows.items()))
+    if not name or not _rows:
+        return
+    rows: Dict[str, str] = {}
+    if os.path.exists(name):
+        with open(name, encoding="utf-8") as file:
+            for line in file:
+                weather, _, measured = line.rstrip("\n").partition(" | ")
+                rows[weather] = measured
+    rows.update(_rows)
+    with open(name, "w", encoding="utf-8") as file:
+        file.writelines("%s | %s\n" % row for row in sorted(rows.items()))
 
 
 atexit.register(_write_table)

@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import ssl
 import subprocess
@@ -143,10 +144,10 @@ class Bench:
 
     def _count(self, counter: Counter, arguments: Sequence[str]) -> float:
         if not counter.command:
-            before = os.times()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             self.run(arguments)
-            after = os.times()
-            return (after[2] + after[3] - before[2] - before[3]) * counter.scale
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * counter.scale
         program = shutil.which(counter.command[0])
         if program is None:
             raise FileNotFoundError(counter.command[0])
@@ -187,7 +188,7 @@ def importing(bench: Bench) -> Iterator[Line]:
     compileall.compile_dir(str(bench.work), quiet=1)
     runs = {"nothing": ["-c", "pass"], "standard": ["-c", "import needed"], "ours": ["-c", "import jamsocket_lite"]}
     bench.milliseconds(runs, 2)
-    cost, time_taken = bench.counts(runs), bench.milliseconds(runs, 15)
+    cost, time_taken = bench.counts(runs), bench.milliseconds(runs, 9)
     standard, own = cost["standard"] - cost["nothing"], cost["ours"] - cost["standard"]
     yield at_most("1. import: our own share, to the standard modules", own / standard, 0.25,
                   "%.1f to %.1f %s; %.1f to %.1f ms" % (own, standard, bench.counter.unit,
@@ -208,7 +209,7 @@ def cold(bench: Bench) -> Iterator[Line]:
     for scheme, base in bench.bases.items():
         runs = {job: ["-c", prelude + "import " + job, base] for job in jobs}
         made = {job: _made(bench, job, prelude, base) for job in jobs}  # and everything is warm
-        cost, time_taken = bench.counts(runs), bench.milliseconds(runs, 9)
+        cost, time_taken = bench.counts(runs), bench.milliseconds(runs, 5)
         for job, name, limit in (("floor", "http.client, by hand", 1.25), ("by_urllib", "urllib.request", 0.0),
                                  ("by_requests", "requests", 0.5), ("by_httpx", "httpx", 0.5)):
             if job not in runs:
@@ -268,7 +269,7 @@ def types(bench: Bench) -> Iterator[Line]:
 
 
 def stream(bench: Bench) -> Iterator[Line]:
-    events, size = 30000, 61  # an event's bytes
+    events, size = 20000, 62  # an event's bytes
     rounds = bench.part("stream", bench.bases["http"], events)
     ours, by_hand = (events / median(one[side] for one in rounds) for side in (0, 1))
     yield Line("6. stream: events a second, to http.client and json.loads", "%.2f" % median(

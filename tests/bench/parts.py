@@ -73,7 +73,7 @@ def warm(base: str) -> object:
         return ours.connect(REQUEST)
 
     rate(by_us, 0.1), rate(by_urllib, 0.1)  # to be warm
-    return [(rate(by_us, 0.2), rate(by_urllib, 0.2)) for _ in range(2 * ROUNDS)]
+    return [(rate(by_us, 0.2), rate(by_urllib, 0.2)) for _ in range(ROUNDS)]
 
 
 def readiness(base: str, runs: str) -> object:
@@ -151,7 +151,7 @@ def stream(base: str, count: str) -> object:
         work()
         return time.perf_counter() - begun
 
-    return [(timed(ours), timed(by_hand)) for _ in range(5)]
+    return [(timed(ours), timed(by_hand)) for _ in range(3)]
 
 
 def comments(base: str, count: str) -> object:
