@@ -90,6 +90,7 @@ _JSON_VALUES = 100000  # of `auth`: a list that holds itself twice at each level
 
 _API_URL = "https://api.jamsocket.com"
 _USER_AGENT = "jamsocket-lite/" + __version__  # some edges answer 403 to the standard library's own
+_BOM = b"\xef\xbb\xbf"
 _PORTS = {"http": 80, "https": 443}
 _VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))  # what urls and tokens are made of
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
@@ -316,7 +317,8 @@ def _auth(value: Any, path: str) -> Dict[str, Any]:
 
     def copy(value: Any, path: str, level: int) -> Any:
         budget[0] -= 1
-        if level > _JSON_LEVELS or budget[0] < 0:
+        nests = any(_is(value, kind) for kind in (list, tuple, _MappingABC))
+        if budget[0] < 0 or nests and level > _JSON_LEVELS:
             raise _invalid(path, "at most %d levels and %d values" % (_JSON_LEVELS, _JSON_VALUES), "more, or a cycle")
         if value is None or type(value) is bool:
             return value
@@ -328,9 +330,9 @@ def _auth(value: Any, path: str) -> Dict[str, Any]:
             if not math.isfinite(float.__float__(value)):
                 raise _invalid(path, "a finite number", "nan or an infinity")
             return float.__float__(value)
-        if _is(value, list) or _is(value, tuple):
+        if nests and not _is(value, _MappingABC):
             return [copy(item, "%s[%d]" % (path, index), level + 1) for index, item in enumerate(value)]
-        if _is(value, _MappingABC):
+        if nests:
             items = _mapping(value, path).items()
             return {_text(key, _join(path, key)): copy(item, _join(path, key), level + 1) for key, item in items}
         raise _invalid(path, "what JSON can carry", _kind(value))
@@ -428,7 +430,7 @@ class _Record:
 
 def _origin(url: str) -> str:
     """What may be shown of a url: scheme, host and port."""
-    parts = re.match(r"(\w+://)(?:[^/?#\\]*@)?([\w.:\[\]-]+)(?=[/?#]|$)", url, re.ASCII)
+    parts = re.match(r"(\w+://)(?:[^/?#\\]*@)?((?:[\w.-]+|\[[\w:.]+\])(?::\d+)?)(?=[/?#]|\Z)", url, re.ASCII)
     return parts.group(1) + parts.group(2) if parts else "…" if url else ""
 
 
@@ -743,7 +745,7 @@ def _dial(host: str, port: int, until: float) -> "socket.socket":
     """Connects to the first address of a name that answers; each gets its share of the time."""
     import socket
 
-    # Bytes, for a string would be a reason to import the codec for other than ASCII names.
+    # Bytes, for a string would have the codec for other than ASCII names imported.
     addresses = socket.getaddrinfo(host.strip("[]").encode("ascii"), port, 0, socket.SOCK_STREAM)
     if host == "localhost":  # what listens there often has this one alone, and some systems wait long for the other
         addresses.sort(key=lambda address: address[0] != socket.AF_INET)
@@ -840,7 +842,7 @@ class _Exchange:
             target, fields = self.url.origin + target, fields + proxy_fields
         if secured:
             self.sock.getpeername()  # a connection that was reset meanwhile makes wrap_socket lose the socket
-            self.sock = secured.wrap_socket(self.sock, server_hostname=self.url.host.strip("[]"),
+            self.sock = secured.wrap_socket(self.sock, server_hostname=self.url.host.strip("[]").encode("ascii"),
                                             do_handshake_on_connect=False)
             self.sock.settimeout(_allowed(self.until - time.monotonic()))
             self.sock.do_handshake()
@@ -968,7 +970,7 @@ class _Exchange:
         if not self.complete(self.until):
             raise JamsocketTimeout("%s did not answer before the deadline" % self.url.origin)
         try:
-            return self._body.decode("utf-8-sig")
+            return self._body[3 if self._body.startswith(_BOM) else 0:].decode("utf-8")
         except UnicodeDecodeError:
             pass  # it quotes the answer
         raise ProtocolError("%s: expected JSON, got bytes that are not UTF-8" % self.url.origin)
@@ -1097,7 +1099,7 @@ class _Events:
         if not others:
             return []
         lines, self._line = [bytes(self._line), *others[:-1]], bytearray(others[-1])
-        if not self._started and lines[0].startswith(b"\xef\xbb\xbf"):
+        if not self._started and lines[0].startswith(_BOM):
             lines[0] = lines[0][3:]
         self._started = True
         return [data for data in map(self._take, lines) if data is not None]
@@ -1280,7 +1282,7 @@ class _Watch:
         states = [state for state in map(_state_in, self._events.feed(piece)) if state is not None]
         if states:
             self._told = states[-1]
-            if self._told.is_ready and not self._caught_up:
+            if self._told.is_ready and not self._caught_up and not self._asking.failures:
                 self._asking.due = min(self._asking.due, time.monotonic())
         return [(state, self._caught_up and state is self._told) for state in states]
 

@@ -61,7 +61,8 @@ def in_chunks(body: bytes, size: int) -> bytes:
 SINGLE: List[bytes] = [
     DEV_HEAD + in_chunks(DEV_CONNECT, 1000), DEV_HEAD + in_chunks(DEV_CONNECT, 50), answer(DEV_CONNECT),
     answer(PLANE_CONNECT), answer(PLANE_CONNECT, length=False), answer(state("ready")),
-    answer({**STATES[5], "time": 1732401973368}), DEV_HEAD + in_chunks(b'{"status":"terminated","time":"","exit_error":true}', 9),
+    answer({**STATES[5], "time": 1732401973368}),
+    DEV_HEAD + in_chunks(b'{"status":"terminated","time":"","exit_error":true}', 9),
     answer({"status": "ok"}), answer(None), answer(ERROR, 404), answer(ERROR, 401), answer(b"backend not found", 404),
     answer({"id": "x", "kind": "KeyHeld", "message": "Key is held"}, 409), answer(b"", 429, [("Retry-After", "7")]),
     answer(b"", 503, [("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")]), answer(b"<html>502</html>", 502),
@@ -71,6 +72,7 @@ SINGLE: List[bytes] = [
 STREAM: List[bytes] = [
     stream_head() + DEV_EVENTS, stream_head(True) + in_chunks(DEV_EVENTS, 60), stream_head() + PLANE_EVENTS,
     stream_head(True) + in_chunks(PLANE_EVENTS, 1000), stream_head() + event(STATES[4]) + b"retry:10\n\n",
+    stream_head() + b"".join(event(one).replace(b'","', b'",\ndata:"') for one in STATES).replace(b"\n", b"\r\n"),
     stream_head() + DEV_EVENTS.replace(b"\n", b"\r\n"), stream_head() + DEV_EVENTS.replace(b"\n", b"\r"),
     stream_head(True) + b"".join(chunk(bytes([byte])) for byte in event(STATES[0]) + event(STATES[7])),
 ]
@@ -80,12 +82,15 @@ STREAM: List[bytes] = [
 # ---------------------------------------------------------------------------------------------------------------------
 
 WORDS: Sequence[bytes] = [
-    b"", b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b":", b" ", b"\t", b"-", b"0", b"9" * 30, b"ffffffffffffffff",
-    b"-1", b"1e999", b"NaN", b"null", b"true", b"{}", b"[]", b"[" * 5000, b'"', b"\\", b"\\ud800", b"\xff", b"\xef\xbb\xbf",
-    b"\xed\xa0\x80", b"\xe2\x80\xa8", b"data:", b"data", b"id:", b"event:x\n", b"retry:99999999999999999999\n", b": x\n",
+    b"", b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b":", b" ", b"\t", b"-", b"0", b"9" * 30,
+    b"ffffffffffffffff",
+    b"-1", b"1e999", b"NaN", b"null", b"true", b"{}", b"[]", b"[" * 5000, b'"', b"\\", b"\\ud800", b"\xff",
+    b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"data:", b"data", b"id:", b"event:x\n",
+    b"retry:99999999999999999999\n", b": x\n",
     b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n",
     b"Transfer-Encoding: chunked\r\n", b"Content-Encoding: gzip\r\n", b"Location: file:///etc/passwd\r\n", b"0\r\n\r\n",
-    b"5\r\nhello\r\n", b"Retry-After: 0.01\r\n", b"Content-Type: text/event-stream\r\n", b"X: " + b"y" * 70000 + b"\r\n",
+    b"5\r\nhello\r\n", b"Retry-After: 0.01\r\n", b"Content-Type: text/event-stream\r\n",
+    b"X: " + b"y" * 70000 + b"\r\n",
     b"x" * 140000, b'"status":"terminated",', b'"status":"dreaming",', b'"time":0,', b'"time":' + b"1" * 5000 + b",",
 ]
 
@@ -131,8 +136,10 @@ def cut(rng: random.Random, data: bytes) -> Pieces:
     kind = rng.randrange(4)
     if kind == 0 and len(data) < 2000:
         return Pieces([bytes([byte]) for byte in data], 0.0)
-    if kind == 1:  # few, and each arrives alone
-        places = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randrange(1, 6)))
+    if kind == 1:  # few, each arrives alone, and many begin where a line ends
+        ends = [place for place, byte in enumerate(data, 1) if byte in b"\r\n"] or [0]
+        places = sorted(rng.choice(ends) if rng.random() < 0.6 else rng.randrange(len(data) + 1)
+                        for _ in range(rng.randrange(1, 8)))
         return Pieces([data[start:end] for start, end in zip([0, *places], [*places, len(data)])], 0.002)
     size = rng.choice((1, 2, 3, 7, 100, 1000)) if len(data) < 5000 else 4096
     return Pieces([data[start:start + size] for start in range(0, len(data), size)], 0.0)

@@ -8,9 +8,8 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 import fuzz
-from jamsocket_lite import (BackendState, BackendTerminated, ConfigurationError, HTTPError, JamsocketTimeout, NetworkError,
-                            ProtocolError)
-from server import Pause, Request, Server, Silence
+from jamsocket_lite import (BackendState, BackendTerminated, ConfigurationError, HTTPError, JamsocketTimeout,
+                            NetworkError, ProtocolError)
 from weather import TOKEN, connected, leaving_nothing, record, state
 
 
@@ -90,6 +89,6 @@ def test_the_fuzzer_runs_by_itself_with_the_standard_library_alone() -> None:
     command = [sys.executable, "-S", fuzz.__file__, "--seconds", "0.2", "--seed", "5"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert done.returncode == 0 and done.stdout.startswith(b"seed 5\n") and b" cases, at most " in done.stdout
-    alone = subprocess.run(command[:3] + ["--seed", "5", "--case", "3"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                           timeout=60)
+    alone = subprocess.run(command[:3] + ["--seed", "5", "--case", "3"], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, timeout=60)
     assert alone.returncode == 0 and b"it holds" in alone.stdout

@@ -11,20 +11,19 @@ import threading
 import time
 from base64 import b64encode
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type
 
 import pytest
 
 from certificates import Certificates
-from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, HTTPError, Jamsocket, JamsocketError,
-                            JamsocketTimeout, NetworkError, ProtocolError)
+from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, HTTPError, Jamsocket,
+                            JamsocketError, JamsocketTimeout, NetworkError, ProtocolError)
 from proxy import ESTABLISHED, Proxy
-from server import (Close, DeadAddress, Drain, Dribble, Pause, Repeat, Request, Reset, Server, Silence, Step, Wait,
-                    answer, at_once, closed_port, hung_up, stream_head)
-from weather import (CALLS, LASTING, LONG, PROXY_CREDENTIALS, PROXY_PASSWORD, SECRETS, SHORT, SINGLE, TOKEN, Call, against,
-                     both, call_connect, call_status, call_terminate, client, concurrently, connected, events, failed,
-                     failure, is_stream, keeps_deadline, leaving_nothing, look_over, record, right_document, state,
-                     streamed, timed, told)
+from server import (Close, DeadAddress, Drain, Pause, Repeat, Request, Reset, Server, Silence, Step, Wait, answer,
+                    at_once, closed_port, hung_up, stream_head)
+from weather import (CALLS, LASTING, LONG, PROXY_CREDENTIALS, SECRETS, SHORT, SINGLE, TOKEN, Call, both, call_connect,
+                     call_status, call_terminate, client, concurrently, connected, failed, failure, is_stream,
+                     keeps_deadline, leaving_nothing, name_of, record, right_document, state, streamed, timed, told)
 
 NAME = "api.example.test"
 
@@ -35,10 +34,6 @@ each_call = pytest.mark.parametrize("call", list(CALLS.values()), ids=list(CALLS
 def leaves_nothing() -> Iterator[None]:
     with leaving_nothing():
         yield
-
-
-def name_of(call: Call) -> str:
-    return call.__name__[len("call_"):]
 
 
 def platform(url: str) -> Callable[[Request], Sequence[Step]]:
@@ -399,8 +394,8 @@ def test_several_dead_addresses_of_a_name_share_the_deadline(monkeypatch: pytest
         url = "http://%s:%d" % (NAME, dead.port)
 
         def job(name: str, deadline: float) -> Callable[[], Any]:
-            return lambda: keeps_deadline("three dead addresses of one name, %s, %.1f s" % (name, deadline), lambda: timed(
-                lambda: CALLS[name](url, deadline)), deadline)
+            label = "three dead addresses of one name, %s, %.1f s" % (name, deadline)
+            return lambda: keeps_deadline(label, lambda: timed(lambda: CALLS[name](url, deadline)), deadline)
 
         concurrently({"%s %s" % (name, deadline): job(name, deadline) for name in CALLS for deadline in (SHORT, 0.7)})
 
@@ -440,7 +435,8 @@ def test_localhost_is_tried_by_ipv4_first(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("raised", [
-    socket.gaierror(socket.EAI_NONAME, "Name or service not known"), socket.gaierror(socket.EAI_AGAIN, "Temporary failure"),
+    socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+    socket.gaierror(socket.EAI_AGAIN, "Temporary failure"),
     UnicodeError("label too long: " + TOKEN), OSError(28, "No space left on device"), [],
 ], ids=["no such name", "no name server", "no name at all", "another error", "no address"])
 def test_a_name_that_leads_nowhere_is_a_network_error(raised: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,8 +452,8 @@ def test_a_name_that_leads_nowhere_is_a_network_error(raised: Any, monkeypatch: 
                   for name, call in LASTING.items()})
 
 
-@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a" * 300, "a..b", ".", "-", "1.2.3.4.5", "0x7f.1.1.1.1", "[::1%25lo]",
-                                  "[v1.x]", "999.999.999.999", "xn--", "xn--\u00fc"])
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a" * 300, "a..b", ".", "-", "1.2.3.4.5", "0x7f.1.1.1.1",
+                                  "[::1%25lo]", "[v1.x]", "999.999.999.999", "xn--", "xn--\u00fc"])
 def test_a_host_that_is_none_is_our_error(host: str) -> None:
     failure(lambda: call_connect("http://%s:1" % host, 5.0), NetworkError, ConfigurationError, JamsocketTimeout)
 
@@ -513,8 +509,9 @@ def test_threads_that_wait_at_once_through_one_client_each_get_their_own_answer(
 
             def wait(own: str) -> None:
                 seen: List[str] = []
-                answers[own] = timed(lambda: one.wait_until_ready(own, timeout=60.0, on_status=lambda state: seen.append(
-                    state.time))).outcome, set(seen)
+                result = timed(lambda: one.wait_until_ready(own, timeout=60.0,
+                                                            on_status=lambda state: seen.append(state.time)))
+                answers[own] = result.outcome, set(seen)
 
             before = threading.stack_size(512 * 1024)
             threads = [threading.Thread(target=wait, args=("backend-%d" % number,)) for number in range(count)]
@@ -533,7 +530,8 @@ def test_threads_that_wait_at_once_through_one_client_each_get_their_own_answer(
             assert isinstance(outcome, BackendState), outcome
             assert outcome.is_ready and outcome.time == own and seen == {own}
         assert len(answers) == count
-    record("%d threads at once" % count, "all waiting after %.1f s, all answered after %.1f s, nothing left" % (waiting, done))
+    record("%d threads at once" % count, "all waiting after %.1f s, all answered after %.1f s, nothing left" % (
+        waiting, done))
 
 
 def test_threads_share_a_client_without_mixing_answers() -> None:
@@ -579,7 +577,8 @@ sys.stdin.read()
 
 
 def interrupt(name: str, where: str, steps: Any) -> None:
-    paths = [] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    paths = [] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [root]
     with Server(steps) as server:
         process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, name, server.url, *paths],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -15,15 +15,16 @@ import pytest
 
 import jamsocket_lite
 from certificates import Certificates
-from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, ConnectResponse, HTTPError, Jamsocket,
-                            JamsocketError, JamsocketTimeout, NetworkError, ProtocolError, RateLimitError,
+from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, ConnectResponse, HTTPError,
+                            Jamsocket, JamsocketError, JamsocketTimeout, NetworkError, ProtocolError, RateLimitError,
                             ValidationError, wait_until_ready)
 from server import (Close, Drain, Dribble, Pause, Repeat, Request, Reset, Script, Server, Silence, Step, Wait, answer,
                     at_once, chunk, stream_head)
-from weather import (AUTH_NUMBER, AUTH_VALUE, BACKEND_TOKEN, CALLS, ENV_LINES, ENV_VALUE, LONG, READY_PATH, REQUEST,
-                     SECRET_TOKEN, SECRETS, SHORT, SINGLE, TOKEN, URL_PATH, Call, Timed, against, both, call_connect, call_status,
-                     client, concurrently, connected, events, failed, failure, keeps_deadline, leaving_nothing, look_over, record,
-                     right_document, state, streamed, timed, told)
+from weather import (AUTH_NUMBER, AUTH_VALUE, BACKEND_TOKEN, ENV_LINES, ENV_VALUE, LONG, READY_PATH, SECRETS,
+                     SECRET_TOKEN, SHORT, SINGLE, TOKEN, URL_PATH, Call, Timed, against, both, call_connect,
+                     call_status, client, concurrently, connected, events, failed, failure, keeps_deadline,
+                     leaving_nothing, look_over, name_of, record, right_document, state, streamed, timed, told)
+
 
 @pytest.fixture(autouse=True)
 def leaves_nothing() -> Iterator[None]:
@@ -36,10 +37,6 @@ each_call = pytest.mark.parametrize("call", list(SINGLE.values()), ids=list(SING
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 READY = json.dumps(state("ready")).encode()
 MIB = 1 << 20
-
-
-def name_of(call: Call) -> str:
-    return call.__name__[len("call_"):]
 
 
 def length(size: int) -> bytes:
@@ -330,7 +327,8 @@ def measure_memory(rows: Mapping[str, Row], seconds: float) -> Dict[str, Tuple[i
     here = os.path.dirname(os.path.abspath(__file__))
     paths = [here] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [here, os.path.dirname(here)]
     with Server(script) as server:
-        asked = [(rows[name][0], "%s/%d" % (server.url, number), 0.5 if rows[name][0] == "wait" else seconds) for number, name in enumerate(names)]
+        asked = [(rows[name][0], "%s/%d" % (server.url, number), 0.5 if rows[name][0] == "wait" else seconds)
+                 for number, name in enumerate(names)]
         done = subprocess.run([sys.executable, "-c", MEASURE, json.dumps(paths), json.dumps(server.url)],
                               input=json.dumps(asked).encode() + b"\n", stdout=subprocess.PIPE, timeout=900)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -351,7 +349,8 @@ def check_memory(rows: Mapping[str, Row], seconds: float = LONG) -> Dict[str, st
 
 
 QUICK = ("an endless body", "ten thousand headers", "an error answer of a gigabyte", "128 KiB of small objects",
-         "128 KiB of objects of one key", "events of small lists", "an event of a gigabyte, in one line", "an event of a gigabyte, in a wait")
+         "128 KiB of objects of one key", "events of small lists", "an event of a gigabyte, in one line",
+         "an event of a gigabyte, in a wait")
 
 
 @on_linux
@@ -644,7 +643,8 @@ def test_no_redirect_is_followed(status: int, secure: bool, certificates: Certif
     with Server() as other, Server(tls=certificates.server_context() if secure else None) as server:
         places = [other.url + "/" + TOKEN, server.url + "/" + TOKEN, "//" + other.address + "/", "/elsewhere", "",
                   "file:///etc/passwd", "file:" + URL_PATH, "ftp://127.0.0.1/", "data:text/plain," + TOKEN,
-                  "http://%s:%s@%s/" % (BACKEND_TOKEN, SECRET_TOKEN, other.address), TOKEN, " \t", "http://[::1", "\xff\xfe"]
+                  "http://%s:%s@%s/" % (BACKEND_TOKEN, SECRET_TOKEN, other.address), TOKEN, " \t", "http://[::1",
+                  "\xff\xfe"]
         calls = list(SINGLE.values())
         for number, place in enumerate(places):
             before = len(server.requests)
@@ -714,8 +714,8 @@ def test_credentials_go_to_the_api_alone() -> None:
 
 ODD_NAMES = ("a\rb", "a\nb", "a\r\nX-Injected: 1\r\n\r\n", "a\0b", "a/b", "/", "/a", "a/", "a//b", "..", ".", "../..",
              "../../v2/backend/other/terminate", "a/../b", "...", "?", "a?b=c", "#", "a#b", "%2f", "a%2Fb", "%2e%2e",
-             "%", "%00", "%zz", " ", "a b", " a ", "\t", "a+b", "a&b=c", "a;b", "a:b", "a@b", "a\\b", "..\\..", "é", "日本",
-             "😀", "\u202e", "\x7f", "\x80", "\ufeff", "a" * 3000, "'\"<>", "*", "~", "\ud800")
+             "%", "%00", "%zz", " ", "a b", " a ", "\t", "a+b", "a&b=c", "a;b", "a:b", "a@b", "a\\b", "..\\..", "é",
+             "日本", "😀", "\u202e", "\x7f", "\x80", "\ufeff", "a" * 3000, "'\"<>", "*", "~", "\ud800")
 REFUSALS = (ConfigurationError, ValidationError)
 ids = [ascii(name)[1:-1][:30] for name in ODD_NAMES]
 
@@ -754,7 +754,8 @@ def test_the_path_that_arrives_names_what_was_given(name: str) -> None:
     calls: Dict[str, Tuple[Callable[[str], Any], Sequence[str]]] = {
         "account": (from_client(name, "board"), ("service", name, "board", "connect")),
         "service": (from_client("acme", name), ("service", "acme", *name.split("/"), "connect")),
-        "environment": (from_client("acme", "board/" + name), ("service", "acme", "board", *name.split("/"), "connect")),
+        "environment": (from_client("acme", "board/" + name),
+                        ("service", "acme", "board", *name.split("/"), "connect")),
         "status": (lambda url: client(url).status(name), ("backend", name, "status")),
         "terminate": (lambda url: client(url).terminate(name), ("backend", name, "terminate")),
         "terminate, by an answer": (lambda url: client(url).terminate(connected(url, backend_id=name)),
@@ -1029,7 +1030,8 @@ def test_no_part_of_a_secret_shows_where_an_echo_is_cut(call: Call) -> None:
     for secret in KNOWN[name_of(call)]:
         half = secret[:len(secret) * 3 // 4]
         for body in (b" " * (64 * 1024 - len(half)) + secret.encode() + b"tail", b"no: " + half.encode()):
-            with Server([b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\nContent-Length: 99999\r\n\r\n" + body]) as server:
+            head = b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\n" + length(99999)
+            with Server([head + body]) as server:
                 error = failure(lambda: call(server.url), HTTPError)
                 assert half not in str(error), "a cut echo shows " + half[:4]
 
@@ -1050,7 +1052,8 @@ def test_the_command_line_shows_no_secret_that_the_server_repeats() -> None:
                 environment = {**os.environ, "JAMSOCKET_ACCOUNT": "acme", "JAMSOCKET_SERVICE": "board",
                                "JAMSOCKET_TOKEN": TOKEN, "JAMSOCKET_API_URL": server.url}
                 done = subprocess.run([sys.executable, jamsocket_lite.__file__, *COMMANDS[command]], env=environment,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                      timeout=60)
             assert done.returncode == (3 if status == 401 else 1) and done.stdout == b""
             assert not [secret for secret in told if secret.encode() in done.stderr]
             assert done.stderr.count(b"\n") == 1 and b"Traceback" not in done.stderr
@@ -1069,7 +1072,8 @@ def test_a_broken_request_shows_no_secret() -> None:
         failure(lambda: client("http://127.0.0.1:1").connect(document), ValidationError)
 
 
-def test_bad_weather_prints_and_logs_nothing(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_weather_prints_and_logs_nothing(capfd: pytest.CaptureFixture[str],
+                                             caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(1)
     for steps in (stays(WRONG["an HTML page"]), [Reset()], [answer(b"no", 500)], [HEAD], [answer(b"", 302)]):
         for call in SINGLE.values():

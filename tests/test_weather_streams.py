@@ -4,21 +4,21 @@ Most cases are scenarios that take a second or more of waiting, so all of them r
 """
 
 import gc
-import json
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 import pytest
 
 from certificates import Certificates
-from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated, HTTPError, JamsocketError,
-                            JamsocketTimeout, NetworkError, ProtocolError, RateLimitError, wait_until_ready)
+from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated, HTTPError, JamsocketTimeout,
+                            NetworkError, ProtocolError, wait_until_ready)
 from server import (Close, Dribble, Pause, Repeat, Request, Reset, Script, Server, Silence, Step, Wait, answer, chunk,
                     event, stream_head)
-from weather import (BACKEND_TOKEN, CALLS, GRACE, LASTING, LONG, READY_PATH, SECRET_TOKEN, SECRETS, SHORT, URL_PATH, Call,
-                     Steps, Timed, against, both, call_stream, client, concurrently, connected, events, failed, failure,
-                     is_stream, keeps_deadline, leaving_nothing, look_over, record, state, streamed, timed, told)
+from weather import (BACKEND_TOKEN, CALLS, GRACE, LASTING, LONG, READY_PATH, SECRETS, SECRET_TOKEN, SHORT, URL_PATH,
+                     Call, Steps, Timed, against, both, client, concurrently, connected, events, failed, failure,
+                     is_stream, keeps_deadline, leaving_nothing, look_over, name_of, record, state, streamed, timed,
+                     told)
 
 @pytest.fixture(autouse=True)
 def leaves_nothing() -> Iterator[None]:
@@ -100,7 +100,8 @@ RETURNS: Dict[str, Scenario] = {
         [streamed("scheduled", "waiting"), Pause(0.8), events("ready"), Silence()], FAILS, "ready", 3.0),
     "replayed ready, the status call hangs": Scenario([streamed(*ALL[:5]), Silence()], HANGS, "ready"),
     "replayed ready, the status call fails": Scenario([streamed(*ALL[:5]), Silence()], FAILS, "ready"),
-    "replayed ready, the status call confirms it": Scenario([streamed(*ALL[:5]), Silence()], told("ready"), "ready", 2.0),
+    "replayed ready, the status call confirms it": Scenario([streamed(*ALL[:5]), Silence()], told("ready"), "ready",
+                                                            2.0),
     "the stream closes after ready": Scenario([streamed(*ALL[:5])], told("ready"), "ready"),
     "opens only at the third try": Scenario(
         in_turn([Close()], [answer(b"", 503)], [streamed("waiting", "ready"), Silence()]), FAILS, "ready"),
@@ -120,8 +121,8 @@ RETURNS: Dict[str, Scenario] = {
         HANGS, "ready"),
     "garbage between good events": Scenario(
         [stream_head() + b"data:{\n\n:\n\ndata:[]\n\nevent:other\n" + events("terminated") + b"\xff\xfe\n\ndata:\n\n"
-         + events("starting") + b'data:{"status":7,"time":""}\n\n' + b"x" * 1000 + b"\n\n" + events("ready"), Silence()],
-        HANGS, "ready"),
+         + events("starting") + b'data:{"status":7,"time":""}\n\n' + b"x" * 1000 + b"\n\n" + events("ready"),
+         Silence()], HANGS, "ready"),
     "states from the future": Scenario(
         [streamed("scheduled", "dreaming", "ready", "dreaming"), Silence()], told("ready"), "ready"),
     "a state from the future after ready": Scenario(
@@ -161,8 +162,10 @@ RETURNS: Dict[str, Scenario] = {
     "the first request is never answered": Scenario(
         in_turn([Close()], [streamed("ready"), Silence()]), in_turn(HANGS, told("ready")), "ready"),
     "connect said ready": Scenario([streamed(*ALL[:5]), Silence()], told("ready"), "ready", 2.0, known="ready"),
-    "connect said ready, the status call fails": Scenario([streamed(*ALL[:5]), Silence()], FAILS, "ready", known="ready"),
-    "connect said a word from the future": Scenario([streamed("ready"), Silence()], told("ready"), "ready", known="dozing"),
+    "connect said ready, the status call fails": Scenario([streamed(*ALL[:5]), Silence()], FAILS, "ready",
+                                                          known="ready"),
+    "connect said a word from the future": Scenario([streamed("ready"), Silence()], told("ready"), "ready",
+                                                    known="dozing"),
 }
 
 WILL_NEVER_BE: Dict[str, Scenario] = {
@@ -176,7 +179,8 @@ WILL_NEVER_BE: Dict[str, Scenario] = {
         [stream_head(), Dribble(events("scheduled", "ready", "terminated"), 0.003), Silence()], refused(404),
         BackendTerminated),
     "replayed, cut after ready": Scenario(
-        in_turn([streamed(*ALL[:5])], [streamed(*ALL[:5])], [streamed(*ALL), Silence()]), refused(404), BackendTerminated),
+        in_turn([streamed(*ALL[:5])], [streamed(*ALL[:5])], [streamed(*ALL), Silence()]), refused(404),
+        BackendTerminated),
     "replayed, cut after ready, nothing else works": Scenario(
         in_turn([streamed(*ALL[:5])], [streamed(*ALL[:5])], [streamed(*ALL), Silence()]), FAILS, BackendTerminated),
     "replayed, the end held back": Scenario([streamed(*ALL[:5]), Silence()], told("terminating"), BackendTerminated),
@@ -186,15 +190,17 @@ WILL_NEVER_BE: Dict[str, Scenario] = {
         [stream_head(True) + chunk(events(*ALL)) + b"ffff\r\n"], refused(404), BackendTerminated),
     "the status call says terminated": Scenario(HANGS, told("terminated"), BackendTerminated),
     "connect said ready, it is not": Scenario(HANGS, told("terminating"), BackendTerminated, known="ready"),
-    "connect said ready, it is over": Scenario([streamed(*ALL), Silence()], refused(404), BackendTerminated, known="ready"),
-    "a startup timeout": Scenario([streamed("waiting"), events("hard-terminating"), Silence()], HANGS, BackendTerminated),
+    "connect said ready, it is over": Scenario([streamed(*ALL), Silence()], refused(404), BackendTerminated,
+                                               known="ready"),
+    "a startup timeout": Scenario([streamed("waiting"), events("hard-terminating"), Silence()], HANGS,
+                                  BackendTerminated),
     "a crash": Scenario([streamed("loading") + event(state("terminated", exit_error=True)), Silence()], HANGS,
                         BackendTerminated),
     "a reason from the future": Scenario(
         [streamed("loading") + event(state("terminating", termination_reason="meteor", termination_kind="gentle"))
          + events("ready"), Silence()], HANGS, BackendTerminated),
-    "no reason at all": Scenario([streamed("loading") + b'data:{"status":"terminating","time":1}\n\n', Silence()], HANGS,
-                                 BackendTerminated),
+    "no reason at all": Scenario([streamed("loading") + b'data:{"status":"terminating","time":1}\n\n', Silence()],
+                                 HANGS, BackendTerminated),
 }
 
 ALIKE: Dict[str, Scenario] = {  # a wait and a stream end alike
@@ -224,13 +230,15 @@ ALIKE: Dict[str, Scenario] = {  # a wait and a stream end alike
 STREAMS: Dict[str, Scenario] = {
     "the whole life": Scenario([streamed(*ALL)], FAILS, list(ALL)),
     "never ends after terminated": Scenario([streamed(*ALL), Silence()], HANGS, list(ALL), 2.0),
-    "keep-alive after terminated": Scenario([streamed("terminated"), Repeat(b":\n", pause=0.02)], HANGS, ["terminated"], 2.0),
+    "keep-alive after terminated": Scenario([streamed("terminated"), Repeat(b":\n", pause=0.02)], HANGS, ["terminated"],
+                                            2.0),
     "skipped states": Scenario([streamed("loading", "terminated"), Silence()], HANGS, ["loading", "terminated"]),
     "each state twice": Scenario([streamed(*(status for status in ALL for _ in range(2)))], HANGS, list(ALL)),
     "out of order": Scenario([streamed("waiting", "scheduled", "ready", "loading", "waiting", "terminated")], HANGS,
                              ["waiting", "ready", "terminated"]),
-    "from the future": Scenario([streamed("scheduled", "dreaming", "dreaming", "ready", "basking", "dreaming", "terminated")],
-                                HANGS, ["scheduled", "dreaming", "ready", "basking", "terminated"]),
+    "from the future": Scenario(
+        [streamed("scheduled", "dreaming", "dreaming", "ready", "basking", "dreaming", "terminated")], HANGS,
+        ["scheduled", "dreaming", "ready", "basking", "terminated"]),
     "cut again and again": Scenario(
         in_turn([streamed("scheduled")], [streamed("scheduled", "loading")[:-1]], [Reset()], [streamed(*ALL[:5])],
                 [PAGE], refused(503), [streamed(*ALL), Silence()]), FAILS, list(ALL), 8.0),
@@ -238,9 +246,11 @@ STREAMS: Dict[str, Scenario] = {
         in_turn([stream_head(True) + chunk(events("scheduled")) + chunk(events("loading", "ready"))[:-40]],
                 [stream_head(True) + chunk(events(*ALL)), Silence()]), FAILS, list(ALL)),
     "opens only at the third try": Scenario(in_turn([Close()], refused(503), [streamed(*ALL)]), FAILS, list(ALL)),
-    "404 in the first moments": Scenario(in_turn(refused(404), refused(404), [streamed(*ALL)]), told("ready"), list(ALL)),
+    "404 in the first moments": Scenario(in_turn(refused(404), refused(404), [streamed(*ALL)]), told("ready"),
+                                         list(ALL)),
     "429, then there": Scenario(in_turn(refused(429, Retry_After="0.3"), [streamed(*ALL)]), FAILS, list(ALL)),
-    "dribbled": Scenario([stream_head(), Dribble(events("ready", "terminated"), 0.003)], HANGS, ["ready", "terminated"]),
+    "dribbled": Scenario([stream_head(), Dribble(events("ready", "terminated"), 0.003)], HANGS,
+                         ["ready", "terminated"]),
     "chunks of one byte": Scenario(
         [stream_head(True), b"".join(chunk(bytes([byte])) for byte in events(*ALL))], HANGS, list(ALL)),
     "the status call alone works": Scenario([Close()], told("ready"), JamsocketTimeout, 2.0, 1.2),
@@ -248,7 +258,8 @@ STREAMS: Dict[str, Scenario] = {
     "a stream that is JSON": Scenario(told("ready"), told("ready"), ProtocolError),
     "a stream that is refused": Scenario(refused(403), told("ready"), AuthenticationError, 2.0),
     "a stream that is not allowed": Scenario(refused(405), told("ready"), HTTPError, 2.0),
-    "a stream that is sent elsewhere": Scenario([answer(b"", 308, [("Location", "/")])], told("ready"), ProtocolError, 2.0),
+    "a stream that is sent elsewhere": Scenario([answer(b"", 308, [("Location", "/")])], told("ready"), ProtocolError,
+                                                2.0),
     "a stream of another spelling of its type": Scenario(
         [b"HTTP/1.1 200 OK\r\ncontent-type: TEXT/Event-Stream; charset=utf-8\r\n\r\n" + events("terminated")], HANGS,
         ["terminated"]),
@@ -256,8 +267,10 @@ STREAMS: Dict[str, Scenario] = {
 
 GOOD = b'{"status":"%s","time":"t"}'
 LINES: Dict[str, Tuple[bytes, List[str]]] = {  # what an event stream may look like
-    "carriage returns": (b"data:" + GOOD % b"ready" + b"\r\rdata:" + GOOD % b"terminated" + b"\r\r", ["ready", "terminated"]),
-    "all line ends": (b"data:" + GOOD % b"ready" + b"\r\n\ndata:" + GOOD % b"terminated" + b"\r\n\r\n", ["ready", "terminated"]),
+    "carriage returns": (b"data:" + GOOD % b"ready" + b"\r\rdata:" + GOOD % b"terminated" + b"\r\r",
+                         ["ready", "terminated"]),
+    "all line ends": (b"data:" + GOOD % b"ready" + b"\r\n\ndata:" + GOOD % b"terminated" + b"\r\n\r\n",
+                      ["ready", "terminated"]),
     "a byte-order mark": (b"\xef\xbb\xbfdata:" + GOOD % b"terminated" + b"\n\n", ["terminated"]),
     "space after the colon": (b"data: " + GOOD % b"terminated" + b"\n\n", ["terminated"]),
     "data in many lines": (b'data:{"status":\ndata:"terminated",\ndata:"time":"t"}\n\n', ["terminated"]),
@@ -278,7 +291,8 @@ LINES: Dict[str, Tuple[bytes, List[str]]] = {  # what an event stream may look l
     "an HTTP answer in it": (b"HTTP/1.1 200 OK\r\n\r\n" + events("terminated"), ["terminated"]),
     "ten thousand events": (events("ready") * 10000 + events("terminated"), ["ready", "terminated"]),
     "milliseconds": (b'data:{"status":"terminated","time":1732401973368}\n\n', ["terminated"]),
-    "nulls": (b'data:{"status":"terminated","time":"t","termination_reason":null,"exit_error":null}\n\n', ["terminated"]),
+    "nulls": (b'data:{"status":"terminated","time":"t","termination_reason":null,"exit_error":null}\n\n',
+              ["terminated"]),
 }
 for _name, (_bytes, _statuses) in LINES.items():
     STREAMS["line by line: " + _name] = Scenario([stream_head() + _bytes, Silence()], HANGS, _statuses)
@@ -294,15 +308,18 @@ LAST_IDS: Dict[str, Tuple[bytes, Optional[str]]] = {
     "UTF-8": (b"id:\xc3\xa9\ndata:x\n\n", "\xc3\xa9"), "very long": (b"id:" + b"x" * 100000 + b"\ndata:x\n\n", None),
 }
 for _name, (_bytes, _) in LAST_IDS.items():
-    STREAMS["last id: " + _name] = Scenario(in_turn([stream_head() + _bytes], [streamed("terminated")]), FAILS, ["terminated"])
-STREAMS["retry"] = Scenario(in_turn([stream_head() + b"retry:700\n\n"], [streamed("terminated")]), FAILS, ["terminated"])
+    STREAMS["last id: " + _name] = Scenario(in_turn([stream_head() + _bytes], [streamed("terminated")]), FAILS,
+                                            ["terminated"])
+STREAMS["retry"] = Scenario(in_turn([stream_head() + b"retry:700\n\n"], [streamed("terminated")]), FAILS,
+                            ["terminated"])
 
 Key = Tuple[str, str]
 
 
 def jobs() -> Dict[Key, Callable[[], Outcome]]:
     made: Dict[Key, Callable[[], Outcome]] = {}
-    for kind, table in (("wait", RETURNS), ("wait", WILL_NEVER_BE), ("wait", ALIKE), ("stream", ALIKE), ("stream", STREAMS)):
+    for kind, table in (("wait", RETURNS), ("wait", WILL_NEVER_BE), ("wait", ALIKE), ("stream", ALIKE),
+                        ("stream", STREAMS)):
         for name, scenario in table.items():
             run = run_wait if kind == "wait" else run_stream
             assert (kind, name) not in made
@@ -409,8 +426,8 @@ def test_pauses_are_jittered() -> None:
     """So that a crowd of waiters does not come back at the same moment."""
     with Server([Close()]) as server:
         def one() -> None:
-            failure(lambda: client(server.url).wait_until_ready(server.url + "/v2/backend/%d/status" % threading.get_ident(),
-                                                                timeout=0.5), JamsocketTimeout)
+            backend = "%s/v2/backend/%d/status" % (server.url, threading.get_ident())
+            failure(lambda: wait_until_ready(backend, timeout=0.5), JamsocketTimeout)
 
         concurrently({str(number): one for number in range(16)}, 16)
         by_waiter: Dict[str, List[float]] = {}
@@ -433,7 +450,8 @@ def test_the_status_is_asked_for_again_and_again() -> None:
 
 @pytest.mark.slow
 def test_retry_is_honoured_up_to_five_seconds() -> None:
-    outcome = run_stream(Scenario(in_turn([stream_head() + b"retry:3600000\n\n"], [streamed("terminated")]), FAILS, None))
+    steps = in_turn([stream_head() + b"retry:3600000\n\n"], [streamed("terminated")])
+    outcome = run_stream(Scenario(steps, FAILS, None))
     first, second = outcome.times(True)
     assert outcome.seen == ["terminated"] and 4.9 <= second - first <= 7.0
 
@@ -471,7 +489,8 @@ def slow_weather(every: float) -> Dict[str, Script]:
         "comments for ever, without a pause": both([stream_head(), Repeat(b":keep-alive\n\n" * 50)], waiting),
         "garbage for ever, without a pause": both([stream_head(), Repeat(b"data:{}\n\n" * 50)], waiting),
         "the same state for ever, without a pause": both([stream_head(), Repeat(events("waiting") * 20)], waiting),
-        "states that are no longer true": both([stream_head(), Repeat(events("waiting", "scheduled"), pause=every)], waiting),
+        "states that are no longer true": both([stream_head(), Repeat(events("waiting", "scheduled"), pause=every)],
+                                               waiting),
         "no event": both([stream_head(), Silence()], waiting),
         "no event, no status": both([stream_head(), Silence()], HANGS),
         "ends at once each time": both([stream_head()], waiting),
@@ -678,4 +697,4 @@ def test_no_error_of_a_wait_or_a_stream_shows_a_secret_that_the_server_repeats(c
         return run
 
     concurrently({name: job(script) for name, script in hostile.items()}, 12)
-    record("secrets repeated to a %s" % call.__name__[5:], "searched every text, found none")
+    record("secrets repeated to a %s" % name_of(call), "searched every text, found none")

@@ -15,7 +15,8 @@ import traceback
 import warnings
 from base64 import b64encode
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Type, TypeVar, Union
+from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Type, TypeVar,
+                    Union)
 
 import jamsocket_lite
 from jamsocket_lite import BackendState, ConnectRequest, ConnectResponse, Jamsocket, JamsocketError, JamsocketTimeout
@@ -143,6 +144,10 @@ LASTING: Mapping[str, Call] = {"wait": call_wait, "stream": call_stream}
 CALLS: Mapping[str, Call] = {**SINGLE, **LASTING}
 
 
+def name_of(call: Call) -> str:
+    return call.__name__[len("call_"):]
+
+
 def state(status: str, **fields: Any) -> Dict[str, Any]:
     """A state as the wire has it."""
     made = {"status": status, "time": "2026-11-23T22:46:13.368Z", **fields}
@@ -168,7 +173,7 @@ Steps = Union[Sequence[Step], Callable[[int], Sequence[Step]]]
 
 
 def both(stream: Steps, status: Steps) -> Script:
-    """A script for both ways to hear of a backend. A function gets the number, from 1 on, of the request of its kind."""
+    """A script for both ways to hear of a backend. A function gets the number, from 1 on, of its kind's request."""
     counts, lock = {True: 0, False: 0}, threading.Lock()
 
     def script(request: Request) -> Sequence[Step]:
