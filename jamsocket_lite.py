@@ -751,14 +751,15 @@ def _dial(host: str, port: int, until: float) -> "socket.socket":
         addresses.sort(key=lambda address: address[0] != socket.AF_INET)
     for others in range(len(addresses) - 1, -1, -1):
         family, kind, protocol, _, address = addresses[-1 - others]
-        left = until - time.monotonic()
-        sock = socket.socket(family, kind, protocol)
+        left, sock = until - time.monotonic(), None
         try:
+            sock = socket.socket(family, kind, protocol)
             sock.settimeout(_allowed(min(left / (others + 1), _ADDRESS_SHARE) if others else left))
             sock.connect(address)
             return sock
         except BaseException as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
             if not others or not isinstance(error, OSError) or time.monotonic() >= until:
                 raise
     raise NetworkError("the name has no address")
@@ -1032,11 +1033,14 @@ def _hush(text: str, secrets: Any) -> str:
     """A server's words as one printable line, without the secrets that it repeats, whole or cut off at the end."""
     import json
 
-    text = text[:5 * _MESSAGE_LENGTH]
+    longest = 5 * _MESSAGE_LENGTH
     lower = {capital: capital + 32 for capital in range(65, 91)}  # str.lower may change the length
+    text = text[:longest]
     found = text.translate(lower)
-    for secret in sorted({secret for secret in _strings(secrets) if len(secret) >= _SECRET_LENGTH}, key=len, reverse=True):
-        for form in {secret, json.dumps(secret)[1:-1], _percent(secret)}:
+    told = {secret[:longest] for secret in _strings(secrets) if len(secret) >= _SECRET_LENGTH}
+    for secret in sorted(told, key=len, reverse=True):
+        plain = set(secret) <= _UNRESERVED
+        for form in {secret} if plain else {secret, json.dumps(secret)[1:-1], _percent(secret)}:
             form = form.translate(lower)
             at = found.find(form[:_SECRET_LENGTH])
             while at >= 0:

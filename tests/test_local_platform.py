@@ -17,6 +17,9 @@ import pytest
 
 from local_platform import Backend, LocalPlatform
 
+# The tests' own tools change seldom, so `make test` goes without; `make test-slow` has them.
+pytestmark = pytest.mark.slow
+
 # For what must come to pass: only a broken platform waits so long.
 LONG = 20.0
 HERE = Path(__file__).resolve().parent

@@ -112,9 +112,9 @@ def test_a_proxys_credentials_may_hold_any_character(sent: str, user: Optional[s
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_wants_other_credentials_is_an_authentication_error(scheme: str, call: Call,
                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    with Proxy(credentials="someone:else", text="no: %s" % PROXY_CREDENTIALS) as proxy:
-        for url in (proxy.url, proxy.url_with(PROXY_CREDENTIALS)):
-            monkeypatch.setenv(scheme + "_proxy", url)
+    for given in ("", PROXY_CREDENTIALS + "@"):
+        with Proxy(credentials="someone:else", text="no: '%s'" % given) as proxy:
+            monkeypatch.setenv(scheme + "_proxy", "http://%s%s" % (given, proxy.address))
             done = timed(lambda: call(scheme + "://" + NAME, LONG))
             assert failed(done.outcome, AuthenticationError).status == 407
             assert done.seconds < 3.0

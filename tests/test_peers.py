@@ -21,6 +21,9 @@ from proxy import ESTABLISHED, Proxy
 from server import (Close, DeadAddress, Drain, Dribble, Pause, Read, Repeat, Request, Reset, Server, Silence,
                     Step, Wait, answer, at_once, chunk, closed_port, event, stream_head)
 
+# The tests' own tools change seldom, so `make test` goes without; `make test-slow` has them.
+pytestmark = pytest.mark.slow
+
 # For what must come to pass: only a broken peer waits so long.
 LONG = 20.0
 

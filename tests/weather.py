@@ -285,7 +285,7 @@ def wait_until(test: Callable[[], bool], seconds: float = LONG) -> bool:
     while not test():
         if time.monotonic() >= end:
             return False
-        time.sleep(0.005)
+        time.sleep(0.0005)
     return True
 
 
