@@ -98,10 +98,10 @@ _OWN_HEADERS = ("host", "connection", "content-length", "content-type", "transfe
 
 # Sizes, in bytes.
 _HEAD_LIMIT = 64 * 1024  # a status line and headers
-_BODY_LIMIT = 128 * 1024  # an answer: JSON of small objects takes 25 times its text in memory
+_BODY_LIMIT = 128 * 1024  # an answer
 _ERROR_LIMIT = 64 * 1024  # what is read of an error's body
 _EVENT_LIMIT = 128 * 1024  # a line of an event stream, and an event
-_EVENT_OBJECTS = 1000  # JSON objects and lists in an event: a state is one, and small ones take the most memory
+_JSON_OBJECTS = 1000  # objects and lists in an answer or event: small ones take 25 to 100 times their text in memory
 _CHUNK_LINE_LIMIT = 1024
 _READ_SIZE = 16 * 1024
 _MESSAGE_LENGTH = 200  # what is quoted of a server's message, in characters
@@ -765,6 +765,18 @@ def _dial(host: str, port: int, until: float) -> "socket.socket":
     raise NetworkError("the name has no address")
 
 
+def _close_lost(error: OSError) -> None:
+    """Closes the socket that CPython's wrap_socket forgets where the connection was reset a moment ago."""
+    import ssl
+
+    trace = error.__traceback__
+    while trace is not None:
+        lost = trace.tb_frame.f_locals.get("self")
+        if isinstance(lost, ssl.SSLSocket):
+            lost.close()
+        trace = trace.tb_next
+
+
 def _allowed(seconds: float) -> float:
     """A timeout that sockets take; 0 would mean not to wait at all."""
     return min(max(seconds, _TICK), _LONGEST_WAIT)
@@ -842,9 +854,12 @@ class _Exchange:
         elif proxy:
             target, fields = self.url.origin + target, fields + proxy_fields
         if secured:
-            self.sock.getpeername()  # a connection that was reset meanwhile makes wrap_socket lose the socket
-            self.sock = secured.wrap_socket(self.sock, server_hostname=self.url.host.strip("[]").encode("ascii"),
-                                            do_handshake_on_connect=False)
+            try:
+                self.sock = secured.wrap_socket(self.sock, server_hostname=self.url.host.strip("[]").encode("ascii"),
+                                                do_handshake_on_connect=False)
+            except OSError as error:
+                _close_lost(error)
+                raise
             self.sock.settimeout(_allowed(self.until - time.monotonic()))
             self.sock.do_handshake()
         self._send(method, target, fields, body)
@@ -1005,12 +1020,14 @@ class _Exchange:
                     retry_after=_retry_after(self.headers.get("retry-after", "")))
 
 
-def _json(text: str, origin: str) -> Any:
+def _json(text: str, origin: str, most: float = _JSON_OBJECTS) -> Any:
     import json
 
     def refuse(name: str) -> None:
         raise ValueError("JSON has no " + name)
 
+    if text.count("{") + text.count("[") > most:
+        raise ProtocolError("%s: expected JSON of at most %d objects and lists, got more" % (origin, most))
     try:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError):
@@ -1037,10 +1054,11 @@ def _hush(text: str, secrets: Any) -> str:
     lower = {capital: capital + 32 for capital in range(65, 91)}  # str.lower may change the length
     text = text[:longest]
     found = text.translate(lower)
-    told = {secret[:longest] for secret in _strings(secrets) if len(secret) >= _SECRET_LENGTH}
+    starts = {found[at:at + _SECRET_LENGTH] for at in range(len(found))}
+    told = {secret[:longest] for secret in _strings(secrets) if len(secret) >= _SECRET_LENGTH and (
+        secret[:_SECRET_LENGTH].translate(lower) in starts or not set(secret[:_SECRET_LENGTH]) <= _UNRESERVED)}
     for secret in sorted(told, key=len, reverse=True):
-        plain = set(secret) <= _UNRESERVED
-        for form in {secret} if plain else {secret, json.dumps(secret)[1:-1], _percent(secret)}:
+        for form in {secret, json.dumps(secret)[1:-1], _percent(secret)}:
             form = form.translate(lower)
             at = found.find(form[:_SECRET_LENGTH])
             while at >= 0:
@@ -1326,8 +1344,6 @@ def _pause(sockets: "List[socket.socket]", seconds: float) -> None:
 
 def _state_in(event: str) -> Optional[BackendState]:
     """The state that an event holds; what holds another thing is passed over."""
-    if event.count("{") + event.count("[") > _EVENT_OBJECTS:
-        return None
     try:
         return _checked(BackendState, event, "")
     except ProtocolError:
@@ -1768,7 +1784,7 @@ def _requested(options: "argparse.Namespace") -> ConnectRequest:
         return {name: value for name, value in fields.items() if value is not None}
 
     def parsed(option: str, text: Optional[str]) -> Any:
-        return None if text is None else _json(text, option)
+        return None if text is None else _json(text, option, math.inf)
 
     pairs = [pair.partition("=") for pair in options.env or ()]
     if not all(mark for _, mark, _ in pairs):
