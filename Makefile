@@ -13,10 +13,10 @@ demo: ## Connect to a local platform, wait, use the backend; then the same with 
 	@$(PYTHON) tests/demo.py
 
 test: .venv types ## Check the types, run the tests (needs Python 3.10+ and, once, a package index; openssl)
-	.venv/bin/python -m pytest
+	.venv/bin/python tests/halves.py -q
 
 test-slow: .venv ## Run the tests that take long (needs what test needs)
-	.venv/bin/python -m pytest -m slow
+	.venv/bin/python tests/halves.py -q -m slow
 
 test-all: ## Run the tests on every Python on PATH and under pyenv (needs those, and what test needs)
 	$(PYTHON) tests/environments.py
