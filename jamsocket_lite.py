@@ -428,6 +428,11 @@ class _Record:
             name + "=" + ("…" if name in self._hidden else repr(value)) for name, value in shown.items() if value is not None))
 
 
+def _known(word: str, words: Tuple[str, ...]) -> str:
+    """A word that may be shown: one from the future could be anything."""
+    return word if word in words else "an unknown word"
+
+
 def _origin(url: str) -> str:
     """What may be shown of a url: scheme, host and port."""
     parts = re.match(r"(\w+://)(?:[^/?#\\]*@)?((?:[\w.-]+|\[[\w:.]+\])(?::\d+)?)(?=[/?#]|\Z)", url, re.ASCII)
@@ -1186,16 +1191,16 @@ class _Channel:
 
 
 class _Watch:
-    """A wait, or a stream, under way.
+    """A wait, or a stream, under way. `ask` and `listen` make the exchanges, the latter with a `Last-Event-ID`.
 
     `safe`: the status call's states count too, and the stream's errors do not; otherwise that call only finds out
     whether there is such a backend at all, while the stream does not tell.
     """
 
-    def __init__(self, client: "_Client", url: _Url, until: float, secrets: Any, safe: bool, ask_first: bool) -> None:
+    def __init__(self, ask: Callable[[float], _Exchange], listen: Callable[[float, bytes], _Exchange], until: float, *,
+                 safe: bool, ask_first: bool = False) -> None:
         now = time.monotonic()
-        self._client, self._url, self._secrets, self._until = client, url, secrets, until
-        self._born, self._safe = now, safe
+        self._ask, self._listen, self._until, self._born, self._safe = ask, listen, until, now, safe
         self._streaming, self._asking = _Channel(now), _Channel(now)
         (self._streaming if ask_first else self._asking).due += _FIRST_CHECK
         self._asked = -math.inf  # when the last status call was made
@@ -1252,10 +1257,10 @@ class _Watch:
                 if now < self._asking_due():
                     return []
                 self._asked = now
-                channel.exchange = self._client._ask(self._url, min(self._until, now + _ATTEMPT), self._secrets)
+                channel.exchange = self._ask(min(self._until, now + _ATTEMPT))
             if not channel.exchange.complete(0.0) and now < channel.exchange.until:
                 return []
-            state = _checked(BackendState, channel.exchange.text(), self._url.origin)
+            state = _checked(BackendState, channel.exchange.text(), channel.exchange.url.origin)
         except JamsocketError as error:
             self._trouble, self._denied = error, getattr(error, "status", 0) == 404
             # A stream that tells of the backend is about to tell of its end too, which a 404 may mean.
@@ -1277,8 +1282,7 @@ class _Watch:
                 if now < channel.due:
                     return []
                 self._begin_stream(_Events(self._events.last_id, self._events.retry))
-                channel.exchange = self._client._listen(self._url, min(self._until, now + _ATTEMPT), self._secrets,
-                                                        self._events.last_id)
+                channel.exchange = self._listen(min(self._until, now + _ATTEMPT), self._events.last_id)
             return self._read_stream(channel.exchange)
         except JamsocketError as error:
             self._trouble, self._told, self._more = error, None, False
@@ -1291,14 +1295,14 @@ class _Watch:
         piece = None
         if exchange.accepted(0.0):
             if exchange.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
-                raise ProtocolError("%s: expected an event stream, got another kind of answer" % self._url.origin)
+                raise ProtocolError("%s: expected an event stream, got another kind of answer" % exchange.url.origin)
             piece = exchange.piece(0.0)
         self._more = bool(piece)
         if piece == b"":
-            raise NetworkError("%s ended the event stream" % self._url.origin)
+            raise NetworkError("%s ended the event stream" % exchange.url.origin)
         if piece is None:
             if self._quiet >= _IDLE:
-                raise NetworkError("%s: nothing came of the event stream for a long time" % self._url.origin)
+                raise NetworkError("%s: nothing came of the event stream for a long time" % exchange.url.origin)
             return self._settled()
         self._quiet = 0.0
         states = [state for state in map(_state_in, self._events.feed(piece)) if state is not None]
@@ -1428,8 +1432,7 @@ class _Client:
         JamsocketTimeout; None: never. Raises HTTPError, NetworkError or ProtocolError for what will not pass.
         """
         until = time.monotonic() + _seconds(timeout)
-        url, secrets = self._find(backend)
-        return self._each_once(_Watch(self, url, until, secrets, safe=False, ask_first=False))
+        return self._each_once(self._watch(backend, until, safe=False))
 
     def _each_once(self, watch: _Watch) -> Generator[BackendState, None, None]:
         with closing(watch.states()) as states:
@@ -1452,11 +1455,10 @@ class _Client:
         until = time.monotonic() + _seconds(timeout)
         if on_status is not None and not callable(on_status):
             raise TypeError("on_status: expected a function, got " + _kind(on_status))
-        url, secrets = self._find(backend)
         known = backend.status if isinstance(backend, ConnectResponse) else ""
         if _RANK.get(known, 0) >= _TERMINATING:
             raise _terminated(BackendState.from_dict({"status": known, "time": ""}, strict=False))
-        watch = _Watch(self, url, until, secrets, safe=True, ask_first=known == "ready")
+        watch = self._watch(backend, until, safe=True, ask_first=known == "ready")
         with closing(watch.states()) as states:
             for state, new, present in states:
                 if new and on_status is not None:
@@ -1533,6 +1535,11 @@ class _Client:
         with closing(self._exchange("POST", self._base.extended(path), until, headers, secrets, body)) as exchange:
             return exchange.text()
 
+    def _watch(self, backend: Union[ConnectResponse, str], until: float, **how: bool) -> _Watch:
+        url, secrets = self._find(backend)
+        return _Watch(lambda limit: self._ask(url, limit, secrets),
+                      lambda limit, last_id: self._listen(url, limit, secrets, last_id), until, **how)
+
     def _ask(self, url: _Url, until: float, secrets: Any) -> _Exchange:
         return self._exchange("GET", url, until, [("Accept", "application/json"), *self._status_headers(url)], secrets)
 
@@ -1542,11 +1549,6 @@ class _Client:
             headers.append(("Last-Event-ID", last_id.decode("latin-1")))  # its bytes go out as they came
         stream = url.extended("-stream" if "/pub/b/" in url.path else "/stream")
         return self._exchange("GET", stream, until, headers, secrets)
-
-
-def _known(word: str, words: Tuple[str, ...]) -> str:
-    """A word that may be shown: one from the future could be anything."""
-    return word if word in words else "an unknown word"
 
 
 def _terminated(state: BackendState) -> BackendTerminated:
