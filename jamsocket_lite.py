@@ -626,6 +626,7 @@ class BackendState(_Answer):
 
     @property
     def is_ready(self) -> bool:
+        """Whether it can be used."""
         return self.status == "ready"
 
     @property
@@ -1748,6 +1749,7 @@ def _parser() -> "argparse.ArgumentParser":
     parser = Parser(prog=os.path.basename(sys.argv[0] or "") or "jamsocket-lite", description=_HELP, epilog=_EPILOG,
                     allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.required = True
     for command, text, timeout in (
@@ -1755,7 +1757,7 @@ def _parser() -> "argparse.ArgumentParser":
             ("wait", "wait until it is ready; print its state", "60"), ("status", "print its state", ""),
             ("stream", "print each of its states as a line, until it is terminated", "none"), ("terminate", "end it", "")):
         added = commands.add_parser(command, help=text, description=text, allow_abbrev=False)
-        added.add_argument("--quiet", action="store_true", help="no progress on standard error")
+        added.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress on standard error")
         if timeout:
             added.add_argument("--timeout", metavar="S", type=float, help="seconds for all of it (%s)" % timeout)
         if command == "terminate":

@@ -185,7 +185,8 @@ class BackendState:
     termination_kind: Optional[TerminationKind] = None
     exit_error: Optional[bool] = None
     @property
-    def is_ready(self) -> bool: ...
+    def is_ready(self) -> bool:
+        """Whether it can be used."""
     @property
     def is_terminated(self) -> bool:
         """Whether it has ended for good; `terminating` and `hard-terminating` are on the way there."""
