@@ -936,7 +936,8 @@ class _Exchange:
         first, *lines = head.split("\n")
         if not re.match(r"HTTP/1\.\d [1-9]\d\d(\s|\Z)", first, re.ASCII):
             raise ProtocolError("%s: the answer is not HTTP/1" % self.url.origin)
-        status, headers = int(first[9:12]), {}  # type: int, Dict[str, str]
+        status = int(first[9:12])
+        headers: Dict[str, str] = {}
         if 100 <= status < 200 and status != 101:
             return  # the final answer follows
         for name, _, value in (line.partition(":") for line in lines):
@@ -1115,7 +1116,8 @@ class _Events:
         self._line = bytearray()  # what there is of the next one
         self._after_cr = False  # a line feed now belongs to the carriage return before it
         self._started = False
-        self._id, self._type, self._size, self._data = last_id, b"", 0, []  # type: bytes, bytes, int, List[bytes]
+        self._id, self._type, self._size = last_id, b"", 0
+        self._data: List[bytes] = []
 
     def feed(self, received: bytes) -> List[str]:
         """The data of the events that these bytes complete."""
@@ -1207,7 +1209,8 @@ class _Watch:
         self._asked = -math.inf  # when the last status call was made
         self._denied = False  # it said 404
         self._last: Optional[BackendState] = None  # the latest new state
-        self._rank, self._unknown = -1, set()  # type: int, Set[str]
+        self._rank = -1
+        self._unknown: Set[str] = set()
         self._trouble: Optional[JamsocketError] = None
         self._begin_stream(_Events())
 

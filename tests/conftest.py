@@ -2,9 +2,8 @@
 
 import os
 import sys
-import threading
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Iterator
 
 import pytest
 
@@ -14,6 +13,7 @@ if not os.environ.get("JAMSOCKET_LITE_INSTALLED"):
 
 from certificates import Certificates
 from local_platform import LocalPlatform
+from weather import leaving_nothing
 
 # Settings of whoever runs the tests, which would lead the client elsewhere.
 FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
@@ -40,18 +40,8 @@ def platform() -> Iterator[LocalPlatform]:
         yield running
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-
-
 @pytest.fixture
-def nothing_left() -> Iterator[Callable[[], None]]:
-    """Checks, at the end and whenever it is called, that no thread and no descriptor was left since the test began."""
-    threads, files = set(threading.enumerate()), open_files()
-
-    def check() -> None:
-        assert set(threading.enumerate()) <= threads
-        assert open_files() <= files
-
-    yield check
-    check()
+def nothing_left() -> Iterator[None]:
+    """The test leaves no thread, no descriptor, no socket for the collector to close."""
+    with leaving_nothing():
+        yield

@@ -3,20 +3,17 @@
 import os
 import subprocess
 import sys
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 
 import fuzz
 from jamsocket_lite import (BackendState, BackendTerminated, ConfigurationError, HTTPError, JamsocketTimeout,
                             NetworkError, ProtocolError)
-from weather import TOKEN, connected, leaving_nothing, record, state
+from weather import TOKEN, connected, record, state
 
 
-@pytest.fixture(autouse=True)
-def leaves_nothing() -> Iterator[None]:
-    with leaving_nothing():
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def test_mutated_answers_and_streams_break_no_promise() -> None:

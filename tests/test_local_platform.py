@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 from local_platform import Backend, LocalPlatform
 
 # The tests' own tools change seldom, so `make test` goes without; `make test-slow` has them.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
 # For what must come to pass: only a broken platform waits so long.
 LONG = 20.0
@@ -78,19 +77,6 @@ while True: signal.pause()
 
 def python(script: str) -> List[str]:
     return [sys.executable, "-S", "-c", script]
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every test here must leave neither a thread nor a descriptor."""
-    threads, files = set(threading.enumerate()), count_files()
-    yield
-    assert set(threading.enumerate()) <= threads
-    assert count_files() <= files
-
-
-def count_files() -> int:
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
 class Answer:

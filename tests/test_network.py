@@ -23,17 +23,14 @@ from server import (Close, DeadAddress, Drain, Pause, Repeat, Request, Reset, Se
                     at_once, closed_port, hung_up, stream_head)
 from weather import (CALLS, LASTING, LONG, PROXY_CREDENTIALS, SECRETS, SHORT, SINGLE, TOKEN, Call, both, call_connect,
                      call_status, call_terminate, client, concurrently, connected, failed, failure, is_stream,
-                     keeps_deadline, leaving_nothing, name_of, record, right_document, state, streamed, timed, told)
+                     keeps_deadline, leaving_nothing, name_of, record, right_document, streamed, timed, told)
 
 NAME = "api.example.test"
 
 each_call = pytest.mark.parametrize("call", list(CALLS.values()), ids=list(CALLS))
 
 
-@pytest.fixture(autouse=True)
-def leaves_nothing() -> Iterator[None]:
-    with leaving_nothing():
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 def platform(url: str) -> Callable[[Request], Sequence[Step]]:

@@ -1,7 +1,6 @@
 """The test-suite's servers misbehave as they say; otherwise the tests that use them would prove nothing."""
 
 import http.client
-import os
 import shutil
 import socket
 import ssl
@@ -22,7 +21,7 @@ from server import (Close, DeadAddress, Drain, Dribble, Pause, Read, Repeat, Req
                     Step, Wait, answer, at_once, chunk, closed_port, event, stream_head)
 
 # The tests' own tools change seldom, so `make test` goes without; `make test-slow` has them.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
 
 # For what must come to pass: only a broken peer waits so long.
 LONG = 20.0
@@ -31,19 +30,6 @@ LONG = 20.0
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every test here must leave neither a thread nor a descriptor."""
-    threads, files = set(threading.enumerate()), count_files()
-    yield
-    assert set(threading.enumerate()) <= threads
-    assert count_files() <= files
-
-
-def count_files() -> int:
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
 def dial(server: Server, request: bytes = b"GET / HTTP/1.1\r\n\r\n") -> socket.socket:

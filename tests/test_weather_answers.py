@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from email.utils import formatdate
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 from urllib.parse import unquote
 
 import pytest
@@ -23,13 +23,10 @@ from server import (Close, Drain, Dribble, Pause, Repeat, Request, Reset, Script
 from weather import (AUTH_NUMBER, AUTH_VALUE, BACKEND_TOKEN, ENV_LINES, ENV_VALUE, LONG, READY_PATH, SECRETS,
                      SECRET_TOKEN, SHORT, SINGLE, TOKEN, URL_PATH, Call, Timed, against, both, call_connect,
                      call_status, client, concurrently, connected, events, failed, failure, keeps_deadline,
-                     leaving_nothing, look_over, name_of, record, right_document, state, streamed, timed, told)
+                     look_over, name_of, record, right_document, state, streamed, timed, told)
 
 
-@pytest.fixture(autouse=True)
-def leaves_nothing() -> Iterator[None]:
-    with leaving_nothing():
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 each_call = pytest.mark.parametrize("call", list(SINGLE.values()), ids=list(SINGLE))

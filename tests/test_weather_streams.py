@@ -6,7 +6,7 @@ Most cases are scenarios that take a second or more of waiting, so all of them r
 import gc
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 import pytest
 
@@ -17,13 +17,10 @@ from server import (Close, Dribble, Pause, Repeat, Request, Reset, Script, Serve
                     event, stream_head)
 from weather import (BACKEND_TOKEN, CALLS, GRACE, LASTING, LONG, READY_PATH, SECRETS, SECRET_TOKEN, SHORT, URL_PATH,
                      Call, Steps, Timed, against, both, client, concurrently, connected, events, failed, failure,
-                     is_stream, keeps_deadline, leaving_nothing, look_over, name_of, record, state, streamed, timed,
+                     is_stream, keeps_deadline, look_over, name_of, record, state, streamed, timed,
                      told)
 
-@pytest.fixture(autouse=True)
-def leaves_nothing() -> Iterator[None]:
-    with leaving_nothing():
-        yield
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 each_call = pytest.mark.parametrize("call", list(LASTING.values()), ids=list(LASTING))
