@@ -111,7 +111,7 @@ _SECRET_LENGTH = 4  # what is shorter is not searched for there
 _TICK = 0.001  # about the precision of a socket's timeout
 _LONGEST_WAIT = 3600.0  # of one socket operation; sockets refuse very large timeouts
 _ADDRESS_SHARE = 5.0  # for one of several addresses of a name before the next is tried
-_ATTEMPT = 5.0  # for opening a stream, or for one status call, inside a wait
+_ATTEMPT = 5.0  # for opening a stream, or for the first status call, inside a wait
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # between attempts inside a wait
 _FIRST_CHECK, _CHECK = 1.0, 5.0  # until a wait makes the status call, and makes it again
 _NEWBORN = 2.0  # in which a 404 may be a backend about to exist
@@ -1261,7 +1261,8 @@ class _Watch:
                 if now < self._asking_due():
                     return []
                 self._asked = now
-                channel.exchange = self._ask(min(self._until, now + _ATTEMPT))
+                patience = _ATTEMPT * min(1 + channel.failures, 3)  # it may be slow rather than dead
+                channel.exchange = self._ask(min(self._until, now + patience))
             if not channel.exchange.complete(0.0) and now < channel.exchange.until:
                 return []
             state = _checked(BackendState, channel.exchange.text(), channel.exchange.url.origin)
