@@ -890,6 +890,8 @@ class _Exchange:
         unsent = memoryview("\r\n".join(lines).encode("latin-1") + body)
         try:
             while unsent:
+                if time.monotonic() >= self.until:  # though each piece of it was taken in time
+                    raise JamsocketTimeout("%s did not take the request before the deadline" % self.url.origin)
                 self.sock.settimeout(_allowed(self.until - time.monotonic()))
                 unsent = unsent[self.sock.send(unsent):]
         except (BrokenPipeError, ConnectionResetError):

@@ -18,8 +18,8 @@ from certificates import Certificates
 from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, ConnectResponse, HTTPError,
                             Jamsocket, JamsocketError, JamsocketTimeout, NetworkError, ProtocolError, RateLimitError,
                             ValidationError, wait_until_ready)
-from server import (Close, Drain, Dribble, Pause, Repeat, Request, Reset, Script, Server, Silence, Step, Wait, answer,
-                    at_once, chunk, stream_head)
+from server import (Action, Close, Drain, Dribble, Pause, Peer, Repeat, Request, Reset, Script, Server, Silence, Step,
+                    Wait, answer, at_once, chunk, stream_head)
 from weather import (AUTH_NUMBER, AUTH_VALUE, BACKEND_TOKEN, ENV_LINES, ENV_VALUE, LONG, READY_PATH, SECRETS,
                      SECRET_TOKEN, SHORT, SINGLE, TOKEN, URL_PATH, Call, Timed, against, both, call_connect,
                      call_status, client, concurrently, connected, events, failed, failure, keeps_deadline,
@@ -112,6 +112,25 @@ def test_a_request_that_is_not_taken_ends_with_the_deadline() -> None:
         return result
 
     keeps_deadline("a request that is not taken", attempt, 0.7)
+
+
+class Sip(Action):
+    """Read what there is, a little at a time, for so long as the client sends."""
+
+    def run(self, peer: Peer) -> None:
+        while True:
+            peer.receive()
+            peer.pause(0.02)
+
+
+def test_a_request_that_is_taken_slowly_ends_with_the_deadline() -> None:
+    """Though each piece of it is taken in time."""
+    def attempt() -> Timed:
+        with Server([at_once, Sip()]) as server:
+            result = timed(lambda: client(server.url).connect({"auth": {"text": "x" * 24 * MIB}}, timeout=0.9))
+        return result
+
+    keeps_deadline("a request that is taken slowly", attempt, 0.9)
 
 
 def test_the_clients_timeout_holds_where_the_call_has_none() -> None:
