@@ -741,10 +741,12 @@ def _proxy(url: _Url) -> Tuple[Optional[_Url], List[Tuple[str, str]], List[str]]
     credentials, _, address = rest.rpartition("@")
     if scheme.lower() not in ("", "http", "https"):
         raise ConfigurationError("%s: expected an http proxy, got another kind" % variable)
+    proxy = _Url("http://" + address, variable)
+    if not credentials:
+        return proxy, [], []
     plain = b":".join(map(unquote_to_bytes, credentials.split(":", 1)))
     header = "Basic " + b64encode(plain).decode("ascii")
-    secrets = [header, *plain.decode("utf-8", "replace").split(":", 1)[1:]]
-    return _Url("http://" + address, variable), [("Proxy-Authorization", header)] if credentials else [], secrets
+    return proxy, [("Proxy-Authorization", header)], [header, *plain.decode("utf-8", "replace").split(":", 1)[1:]]
 
 
 def _dial(host: str, port: int, until: float) -> "socket.socket":

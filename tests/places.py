@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+
+import pytest
 
 import jamsocket_lite
 from local_platform import LocalPlatform
 
-__all__ = ["Place", "Done", "FILE", "HABITATS", "TOKEN", "BACKEND", "run"]
+__all__ = ["Place", "Done", "FILE", "HABITATS", "TOKEN", "BACKEND", "run", "shared_platform"]
 
 FILE = Path(jamsocket_lite.__file__)
 HABITATS = Path(__file__).resolve().parent / "habitats"
@@ -33,6 +35,13 @@ BACKEND = [sys.executable, "-I", "-S", str(HABITATS / "backend.py")]
 LONG = 60.0     # for a process that hangs
 
 USER = runpy.run_path(str(HABITATS / "user.py"))
+
+
+@pytest.fixture(scope="module")
+def shared_platform() -> Iterator[LocalPlatform]:
+    """The platform of all places of one file; whoever imports this has it as a fixture."""
+    with LocalPlatform(BACKEND, tokens=[TOKEN]) as running:
+        yield running
 
 
 @functools.lru_cache(None)

@@ -5,20 +5,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict
 
 import pytest
 
 from certificates import Certificates
 from local_platform import LocalPlatform
-from places import BACKEND, HABITATS, TOKEN, Place, run
+from places import HABITATS, TOKEN, Place, run, shared_platform
 from server import Server, Silence, answer, closed_port
-
-
-@pytest.fixture(scope="module")
-def shared_platform() -> Iterator[LocalPlatform]:
-    with LocalPlatform(BACKEND, tokens=[TOKEN]) as running:
-        yield running
 
 
 @pytest.fixture

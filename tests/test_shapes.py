@@ -11,18 +11,12 @@ import sysconfig
 import zipapp
 import zipfile
 from pathlib import Path
-from typing import Iterator, List, Sequence
+from typing import List, Sequence
 
 import pytest
 
 from local_platform import LocalPlatform
-from places import BACKEND, FILE, HABITATS, LONG, TOKEN, Done, Place, run
-
-
-@pytest.fixture(scope="module")
-def shared_platform() -> Iterator[LocalPlatform]:
-    with LocalPlatform(BACKEND, tokens=[TOKEN]) as running:
-        yield running
+from places import FILE, HABITATS, LONG, TOKEN, Done, Place, run, shared_platform
 
 
 @pytest.fixture

@@ -221,8 +221,8 @@ class Jamsocket:
         """Starts a backend, or finds the one that holds the request's key. Sent once, never repeated.
 
         `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a request that the
-        platform would refuse, AuthenticationError, RateLimitError or another HTTPError, NetworkError, ProtocolError or
-        JamsocketTimeout.
+        platform would refuse; AuthenticationError, RateLimitError or another HTTPError; NetworkError, ProtocolError or
+        JamsocketTimeout, after which a backend may have been started all the same.
         """
     def status(
         self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None
@@ -237,7 +237,7 @@ class Jamsocket:
     ) -> Generator[BackendState, None, None]:
         """Yields each state once, as soon as it is told, in the lifecycle's order, and ends after `terminated`.
 
-        It begins with the states so far, and opens a stream that ends early again. `timeout`: seconds until
+        It begins with the states so far. A stream that ends early is opened again. `timeout`: seconds until
         JamsocketTimeout; None: never. Raises HTTPError, NetworkError or ProtocolError for what will not pass.
         """
     def wait_until_ready(
@@ -247,9 +247,9 @@ class Jamsocket:
         """Returns the `ready` state as soon as the platform tells it.
 
         `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order; what it raises ends the
-        wait. Raises BackendTerminated when the backend can no longer become ready, JamsocketTimeout at the deadline,
-        HTTPError for what will not pass (401, 403, 404 after the first two seconds), NetworkError for a certificate
-        that does not hold. Lost connections, 5xx and 429 it waits through.
+        wait. Raises BackendTerminated as soon as the backend cannot become ready any more, JamsocketTimeout at the
+        deadline, HTTPError for what will not pass (401, 403; 404 after two seconds), NetworkError for a certificate
+        that does not hold. It goes on through lost connections, 5xx and 429.
         """
     def terminate(
         self, backend: Union[ConnectResponse, str], *, hard: bool = False, timeout: Optional[float] = None
