@@ -10,22 +10,22 @@ help: ## Show this (needs nothing)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Connect to a local platform, wait, use the backend; then the same with Plane (needs Python 3.7+)
-	@$(PYTHON) tests/demo.py
+	@$(PYTHON) tests/local/demo.py
 
 test: .venv types ## Check the types, run the tests (needs Python 3.10+ and, once, a package index; openssl)
-	.venv/bin/python tests/halves.py -q
+	.venv/bin/python tests/dev/halves.py -q
 
 test-slow: .venv ## Run the tests that take long (needs what test needs)
-	.venv/bin/python tests/halves.py -q -m slow
+	.venv/bin/python tests/dev/halves.py -q -m slow
 
 test-all: ## Run the tests on every Python on PATH and under pyenv (needs those, and what test needs)
-	$(PYTHON) tests/environments.py
+	$(PYTHON) tests/dev/environments.py
 
 fuzz: .venv ## Mutate answers and streams for a minute (needs what test needs)
-	.venv/bin/python tests/fuzz.py
+	.venv/bin/python tests/dev/fuzz.py
 
 bench: ## Measure, and compare with the standard library (needs Python 3.7+, under three minutes)
-	$(PYTHON) tests/bench/bench.py
+	$(PYTHON) tests/dev/bench/bench.py
 
 lint: types ## The same as types (needs what test needs)
 
@@ -43,4 +43,4 @@ clean: ## Remove all that these targets made (needs nothing)
 # Looked at each time, for setup.cfg or the Python may have changed; where nothing has, this is done at once.
 .PHONY: .venv
 .venv:
-	@$(PYTHON) tests/environments.py --make .venv
+	@$(PYTHON) tests/dev/environments.py --make .venv

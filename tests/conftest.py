@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if not os.environ.get("JAMSOCKET_LITE_INSTALLED"):
     sys.path.insert(0, str(ROOT))
 
-from certificates import Certificates
-from local_platform import LocalPlatform
-from weather import leaving_nothing
+from kit.certificates import Certificates
+from local.local_platform import LocalPlatform
+from kit.weather import leaving_nothing
 
 # Settings of whoever runs the tests, which would lead the client elsewhere.
 FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")

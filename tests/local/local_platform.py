@@ -1,0 +1,1000 @@
+#!/usr/bin/env python3
+"""A Jamsocket platform on this machine: no account, no Docker, one file, the standard library (POSIX, Python 3.7+).
+
+    python3 tests/local/local_platform.py                            # the platform's API v2, with a small backend of its own
+    python3 tests/local/local_platform.py -- node server.js          # your program as the session backend
+    python3 tests/local/local_platform.py --plane -- ./my-backend    # the API of a self-hosted Plane controller instead
+
+Every backend is a real process: your command, run with PORT, SESSION_BACKEND_ID, SESSION_BACKEND_KEY (where there is a
+key) and the request's `env` in its environment. It is ready once it accepts connections on 127.0.0.1:PORT. The url of a
+connect answer is reverse-proxied to it, WebSockets too, with the X-Verified-… headers that the platform adds. Backends
+that are idle, too old or too slow to start are ended as the platform would, and all of them end with this program.
+
+The same as a library, for tests:
+
+    with LocalPlatform([sys.executable, "backend.py"], startup_timeout=5) as platform:
+        ...                                             # POST to platform.url + "/v2/service/-/-/connect"
+        platform.backend(backend_id).wait("ready")      # the state, as the wire has it
+        assert platform.requests[0].method == "POST"    # everything received, in order
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import contextlib
+import http.server
+import json
+import math
+import os
+import re
+import secrets
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple,
+                    Type, Union)
+
+__all__ = ["LocalPlatform", "Backend", "Request"]
+
+STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated")
+RESERVED_ENV = ("PORT", "SESSION_BACKEND_ID", "SESSION_BACKEND_KEY", "SESSION_BACKEND_FENCING_TOKEN",
+                "JAMSOCKET_SERVICE")
+DEFAULT_COMMAND = (sys.executable, os.path.abspath(__file__), "--backend")
+
+LARGEST_BODY = 1 << 20
+LARGEST_HEAD = 1 << 16
+PORT_POLL = 0.015           # a port cannot wake us, so look often
+KEPT = 1000                 # terminated backends still known; more, and a server left open would grow for ever
+
+Check = Callable[[Any, str], None]
+
+
+class Request(NamedTuple):
+    """What was received. The body of a proxied request is streamed on, and empty here."""
+    method: str
+    path: str
+    headers: List[Tuple[str, str]]
+    body: bytes
+
+
+class Stop(NamedTuple):
+    kind: str       # "soft" or "hard"
+    reason: str
+
+
+class Wanted(NamedTuple):
+    """A connect request, whichever API it came by."""
+    key: Optional[str]
+    scope: Tuple[str, ...]      # what a key is unique in
+    tag: str
+    may_spawn: bool
+    env: Mapping[str, str]
+    lifetime: float
+    max_idle: float
+    user: Optional[str]
+    auth: Mapping[str, Any]
+
+
+class Ticket(NamedTuple):
+    """What a token in a url stands for."""
+    backend: "Backend"
+    secret: str
+    user: Optional[str]
+    auth: Mapping[str, Any]
+
+
+class Refused(Exception):
+    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST", kind: str = "Other") -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.kind = status, message, code, kind
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a request may hold. Stricter than the platforms where they would drop a field silently: here you want to know.
+# ---------------------------------------------------------------------------------------------------------------------
+
+def refuse(path: str, expected: str) -> NoReturn:
+    raise Refused(400, "%s: expected %s" % (path.lstrip(".") or "body", expected))
+
+
+def text(shortest: int = 0, longest: float = math.inf) -> Check:
+    def check(value: Any, path: str) -> None:
+        if not isinstance(value, str) or "\0" in value or not shortest <= len(value) <= longest:
+            refuse(path, "a string" + (" of %d to %g characters" % (shortest, longest) if shortest else ""))
+    return check
+
+
+def whole(most: int) -> Check:
+    def check(value: Any, path: str) -> None:
+        if type(value) is not int or not 0 <= value <= most:
+            refuse(path, "a whole number from 0 to %d" % most)
+    return check
+
+
+def flag_or(other: Check) -> Check:
+    def check(value: Any, path: str) -> None:
+        if not isinstance(value, bool):
+            other(value, path)
+    return check
+
+
+def mapping(value: Any, path: str) -> None:
+    if not isinstance(value, dict):
+        refuse(path, "an object")
+
+
+def fields(known: Mapping[str, Check], *required: str) -> Check:
+    def check(value: Any, path: str) -> None:
+        mapping(value, path)
+        for name in required:
+            if name not in value:
+                refuse("%s.%s" % (path, name), "a value")
+        for name, item in value.items():
+            if name not in known:
+                refuse("%s.%s" % (path, name), "no such field")
+            known[name](item, "%s.%s" % (path, name))
+    return check
+
+
+def environment(value: Any, path: str) -> None:
+    mapping(value, path)
+    for name, item in value.items():
+        if not name or "=" in name or "\0" in name or name in RESERVED_ENV:
+            refuse("%s.%s" % (path, name), "a name that is not reserved, without '=' and NUL")
+        text()(item, "%s.%s" % (path, name))
+
+
+EXECUTABLE: Dict[str, Check] = {
+    "mount": flag_or(text()),
+    "env": environment,
+    "resource_limits": fields({
+        "cpu_period": whole(2 ** 63 - 1), "cpu_period_percent": whole(255), "cpu_time_limit": whole(2 ** 63 - 1),
+        "memory_limit_bytes": whole(2 ** 63 - 1), "disk_limit_bytes": whole(2 ** 63 - 1)}),
+}
+LIMITS: Dict[str, Check] = {"lifetime_limit_seconds": whole(2 ** 31 - 1), "max_idle_seconds": whole(2 ** 31 - 1)}
+WHO: Dict[str, Check] = {"user": text(), "auth": mapping}
+
+JAMSOCKET_REQUEST = fields({
+    **WHO, "key": text(1, 128),
+    "spawn": flag_or(fields({**LIMITS, "tag": text(), "cluster": text(), "executable": fields(EXECUTABLE)}))})
+
+TERMINATE_REQUEST = fields({"hard": flag_or(lambda value, path: refuse(path, "a boolean"))})
+
+PLANE_REQUEST = fields({
+    **WHO, "key": fields({"name": text(1, 128), "namespace": text(), "tag": text()}, "name"),
+    "spawn_config": fields({
+        **LIMITS, "cluster": text(), "pool": text(),
+        "executable": fields({**EXECUTABLE, "image": text(1), "pull_policy": text()}, "image")}, "executable")})
+
+
+def parse_json(body: bytes) -> Any:
+    def no_constant(name: str) -> NoReturn:
+        raise ValueError(name)
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=no_constant)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")       # refuses lone surrogates, as the platforms do
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON") from None
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The two APIs: everything in which they differ
+# ---------------------------------------------------------------------------------------------------------------------
+
+def wanted(body: Dict[str, Any], config: Dict[str, Any], key: Optional[str], scope: Tuple[str, ...], tag: str,
+           may_spawn: bool) -> Wanted:
+    return Wanted(key, scope, tag, may_spawn, config.get("executable", {}).get("env", {}),
+                  config.get("lifetime_limit_seconds", math.inf), config.get("max_idle_seconds", math.inf),
+                  body.get("user"), body.get("auth", {}))
+
+
+class Jamsocket:
+    """The platform's HTTP API v2."""
+    routes = (("POST", r"/v2/service/([^/]+/[^/]+(?:/[^/]+)?)/connect", "connect"),
+              ("GET", r"/v2/backend/([^/]+)/status", "status"),
+              ("GET", r"/v2/backend/([^/]+)/status/stream", "stream"),
+              ("POST", r"/v2/backend/([^/]+)/terminate", "terminate"))
+    status_path = "/v2/backend/%s/status"
+    kind_while_terminating = False
+    ids = False
+
+    def time(self) -> Union[str, int]:
+        return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def error(self, refused: Refused) -> Dict[str, Any]:
+        return {"error": {"message": refused.message, "status": refused.status, "code": refused.code,
+                          "id": secrets.token_hex(8)}}
+
+    def wanted(self, scope: str, body: Any) -> Wanted:
+        JAMSOCKET_REQUEST(body, "")
+        spawn, key = body.get("spawn", True), body.get("key")
+        if spawn is False and key is None:
+            raise Refused(400, "spawn: false needs a key")
+        config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {"max_idle_seconds": 300}
+        return wanted(body, config, key, (scope,), "", spawn is not False)
+
+    def answer(self, common: Dict[str, Any]) -> Dict[str, Any]:
+        return {**common, "ready_url": ""}
+
+    def stop_kind(self, path: str, body: bytes) -> str:
+        request = parse_json(body or b"{}")
+        TERMINATE_REQUEST(request, "")
+        return "hard" if request.get("hard") else "soft"
+
+    def stopped(self) -> Any:
+        return {"status": "ok"}
+
+
+class Plane(Jamsocket):
+    """The API of Plane's controller."""
+    routes = (("POST", r"/ctrl(/)connect", "connect"),
+              ("GET", r"/pub/b/([^/]+)/status", "status"),
+              ("GET", r"/pub/b/([^/]+)/status-stream", "stream"),
+              ("POST", r"/ctrl/b/([^/]+)/(?:soft|hard)-terminate", "terminate"))
+    status_path = "/pub/b/%s/status"
+    kind_while_terminating = True
+    ids = True
+
+    def time(self) -> Union[str, int]:
+        return int(time.time() * 1000)
+
+    def error(self, refused: Refused) -> Dict[str, Any]:
+        return {"id": secrets.token_hex(8), "kind": refused.kind, "message": refused.message}
+
+    def wanted(self, scope: str, body: Any) -> Wanted:
+        PLANE_REQUEST(body, "")
+        key, config = body.get("key", {}), body.get("spawn_config", {})
+        return wanted(body, config, key.get("name"), (key.get("namespace", ""),), key.get("tag", ""), bool(config))
+
+    def answer(self, common: Dict[str, Any]) -> Dict[str, Any]:
+        return {**common, "subdomain": None, "drone": "dr-local" if common["spawned"] else None}
+
+    def stop_kind(self, path: str, body: bytes) -> str:
+        return "hard" if path.endswith("/hard-terminate") else "soft"
+
+    def stopped(self) -> Any:
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A backend: one process, one thread that leads it through its states, one that waits for its exit
+# ---------------------------------------------------------------------------------------------------------------------
+
+def listening(port: int) -> bool:
+    # Bound first, to see the one source port in thousands from which a socket would connect to itself.
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        probe.bind(("127.0.0.1", 0))
+        return bool(probe.getsockname()[1] != port) and probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):      # macOS: no permission to kill what is dead
+        os.killpg(pid, signal.SIGKILL)
+
+
+class Backend:
+    """A session backend. `states` are as the wire has them, `pid` is None until its process runs."""
+
+    def __init__(self, platform: "LocalPlatform", wanted: Wanted, port: int) -> None:
+        self.id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(14))
+        self.key = wanted.key
+        self.states: List[Dict[str, Any]] = []
+        self.pid: Optional[int] = None
+        self.port = port
+        self.wanted = wanted
+        self.in_use = 0                 # proxied requests under way
+        self._platform = platform
+        self._changed = platform.changed
+        self._born = self._touched = time.monotonic()
+        self._exit_code: Optional[int] = None
+        self._stop: Optional[Stop] = None
+        self._enter("scheduled")
+
+    @property
+    def status(self) -> str:
+        return str(self.states[-1]["status"])
+
+    def wait(self, status: str, timeout: float = 20.0) -> Dict[str, Any]:
+        """Wait until it has been through `status`; that state."""
+        def found() -> List[Dict[str, Any]]:
+            return [state for state in self.states if state["status"] == status]
+        with self._changed:
+            if not self._changed.wait_for(found, timeout):
+                raise TimeoutError("backend %s is still %s, not %s" % (self.id, self.status, status))
+            return found()[0]
+
+    def stop(self, kind: str, reason: str = "external") -> None:
+        with self._changed:
+            if self._stop is None or (self._stop.kind, kind) == ("soft", "hard"):
+                self._stop = Stop(kind, reason)
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """While this lasts it is not idle."""
+        with self._changed:
+            self.in_use += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.in_use -= 1
+                self._touched = time.monotonic()
+                self._changed.notify_all()
+
+    def live(self) -> None:
+        """All of its life, from scheduled to terminated."""
+        self._enter("loading")
+        try:
+            process = self._start_process()
+        except (OSError, ValueError) as error:
+            self._platform.log("backend %s: cannot run %s: %s" % (self.id, self._platform.command[0], error))
+            self._enter("terminated")
+            return
+        self.pid = process.pid
+        self._platform.start_thread(self._reap, process)
+        self._enter("starting")
+        self._enter("waiting")
+        self._await_ready()
+        with self._changed:
+            while not self._over():
+                self._changed.wait(min(self._next_limit()[0] - time.monotonic(), 3600.0))
+        self._shut_down(process.pid)
+
+    def _start_process(self) -> "subprocess.Popen[bytes]":
+        env = {**self.wanted.env, "PORT": str(self.port), "SESSION_BACKEND_ID": self.id}
+        if self.key is not None:
+            env["SESSION_BACKEND_KEY"] = self.key
+        inherited = {name: value for name, value in os.environb.items() if name.decode("latin-1") not in RESERVED_ENV}
+        # Its own session, so that everything it starts can be killed with it; and its output on our standard error.
+        return subprocess.Popen(self._platform.command, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
+                                env={**inherited, **{name.encode(): value.encode() for name, value in env.items()}})
+
+    def _reap(self, process: "subprocess.Popen[bytes]") -> None:
+        # Looked at before it is reaped, so that its pid is not another's when its group is killed.
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            process.wait()              # macOS before 3.13
+        with self._changed:
+            kill_group(process.pid)
+            self._exit_code = process.wait()
+            self._changed.notify_all()
+
+    def _await_ready(self) -> None:
+        while not self._over():
+            if listening(self.port):
+                with self._changed:
+                    if not self._over():
+                        self._touched = time.monotonic()
+                        self._enter("ready")
+                return
+            with self._changed:
+                self._changed.wait(PORT_POLL)
+
+    def _next_limit(self) -> Tuple[float, Stop]:
+        limits = [(self._born + self.wanted.lifetime, Stop("soft", "swept"))]
+        if self.status != "ready":
+            limits.append((self._born + self._platform.startup_timeout, Stop("hard", "startuptimeout")))
+        elif not self.in_use:
+            limits.append((self._touched + self.wanted.max_idle, Stop("soft", "swept")))
+        return min(limits)
+
+    def _over(self) -> bool:
+        with self._changed:
+            when, stop = self._next_limit()
+            if self._stop is None and when <= time.monotonic():
+                self._stop = stop
+            return self._stop is not None or self._exit_code is not None
+
+    def _shut_down(self, pid: int) -> None:
+        with self._changed:
+            if self._exit_code is None and self._stop and self._stop.kind == "soft":
+                self._enter("terminating")
+                os.kill(pid, signal.SIGTERM)
+                self._changed.wait_for(lambda: self._exit_code is not None or self._stop and self._stop.kind == "hard",
+                                       self._platform.grace)
+            if self._exit_code is None and self._stop:
+                self.stop("hard", self._stop.reason)
+                self._enter("hard-terminating")
+                kill_group(pid)
+                self._changed.wait_for(lambda: self._exit_code is not None)
+            self._enter("terminated")
+
+    def _enter(self, status: str) -> None:
+        api = self._platform.api
+        state: Dict[str, Any] = {"status": status, "time": api.time()}
+        if self._stop and STATUSES.index(status) > STATUSES.index("ready"):
+            state["termination_reason"] = self._stop.reason
+            if status == "terminated" or api.kind_while_terminating:
+                state["termination_kind"] = self._stop.kind
+        if status == "terminated" and self._exit_code is not None:
+            state["exit_error"] = self._exit_code != 0
+        with self._changed:
+            self.states.append(state)
+            if status == "terminated":
+                self._platform.forget(self)
+            self._changed.notify_all()
+        key = "" if self.key is None else " (key %s)" % json.dumps(self.key)
+        details = [str(state[name]) for name in ("termination_kind", "termination_reason") if name in state]
+        details += ["exit error"] if state.get("exit_error") else []
+        self._platform.log("backend %s%s: %s" % (self.id, key, ", ".join([status] + details)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# HTTP
+# ---------------------------------------------------------------------------------------------------------------------
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True      # an event must not wait for the acknowledgement of the one before
+    server: "Server"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):      # backends may be sent any method
+            return self._dispatch
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def _dispatch(self) -> None:
+        self.platform = self.server.platform
+        path = self.path.partition("?")[0]
+        first = path.split("/")[1] if path.startswith("/") else ""
+        if first not in ("", "v2", "ctrl", "pub"):
+            self._record(b"")
+            self._proxy(first)
+            return
+        try:
+            self._route(path, self._body())
+        except Refused as refused:
+            self._reply(refused.status, self.platform.api.error(refused))
+
+    def _route(self, path: str, body: bytes) -> None:
+        self._record(body)
+        for method, pattern, name in self.platform.api.routes:
+            match = re.match(pattern + r"\Z", path)
+            if match and self.command == "OPTIONS":
+                self._reply(204)
+                return
+            if match and method == self.command:
+                getattr(self, "_" + name)(match.group(1), body)
+                return
+        raise Refused(404, "no such endpoint", "NOT_FOUND", "NotFound")
+
+    def _record(self, body: bytes) -> None:
+        if self.platform.recording:
+            self.platform.requests.append(Request(self.command, self.path, list(self.headers.items()), body))
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > LARGEST_BODY:
+            self.close_connection = True
+            raise Refused(413, "the body needs a Content-Length of at most %d" % LARGEST_BODY, "PAYLOAD_TOO_LARGE")
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise ConnectionAbortedError("the client left")
+        return body
+
+    def _reply(self, status: int, *value: Any) -> None:
+        body = json.dumps(value[0]).encode() if value else b""
+        self.send_response(status)
+        if value:
+            self.send_header("Content-Type", "application/json")
+        if self.command in ("GET", "OPTIONS"):      # anyone may look; a page must not start or end anything
+            self.send_header("Access-Control-Allow-Origin", "*")
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _authorize(self, scope: str = "-/-") -> None:
+        kind, _, token = self.headers.get("Authorization", "").partition(" ")
+        dev = token == "-" and scope == "-/-"
+        if self.platform.plane and not self.platform.tokens:
+            return
+        if kind.lower() != "bearer" or not (token in self.platform.tokens or dev and not self.platform.plane):
+            raise Refused(401, "the token is missing or wrong", "UNAUTHORIZED")
+
+    # The API -----------------------------------------------------------------------------------------------------
+
+    def _connect(self, scope: str, body: bytes) -> None:
+        self._authorize(scope)
+        # Without credentials only this header keeps any web page from starting processes here; Plane wants it too.
+        if self.platform.plane and self.headers.get_content_type() != "application/json":
+            raise Refused(415, "expected a request with Content-Type: application/json")
+        wanted = self.platform.api.wanted(scope, parse_json(body or b"{}"))
+        base = self.platform.url
+        if re.match(r"[\w.:\[\]-]+\Z", self.headers.get("Host", "")):
+            base = "http://" + self.headers["Host"]     # how this client reaches us, whatever we are bound to
+        self._reply(200, self.platform.connect(wanted, base))
+
+    def _find(self, name: str) -> Backend:
+        try:
+            backend = self.platform.backend(name)
+        except KeyError:
+            raise Refused(404, "no such backend", "NOT_FOUND", "NotFound") from None
+        if self.platform.forgets and backend.status == "terminated":
+            raise Refused(404, "no such backend", "NOT_FOUND", "NotFound")
+        return backend
+
+    def _status(self, name: str, body: bytes) -> None:
+        self._reply(200, self._find(name).states[-1])
+
+    def _terminate(self, name: str, body: bytes) -> None:
+        self._authorize()
+        backend = self._find(name)
+        backend.stop(self.platform.api.stop_kind(self.path.partition("?")[0], body))
+        self._reply(200, self.platform.api.stopped())
+
+    def _stream(self, name: str, body: bytes) -> None:
+        backend = self.platform.known(name)
+        if backend is None and not self.platform.plane and not self.platform.forgets:
+            raise Refused(404, "no such backend", "NOT_FOUND", "NotFound")
+        self.close_connection = True
+        self._gone = False
+        watcher = self.platform.start_thread(self._watch)
+        try:
+            self._send_events(backend)
+        finally:
+            hang_up(self.connection)
+            watcher.join()
+
+    def _watch(self) -> None:
+        """Nothing but a blocked read tells at once that a silent client has left."""
+        with contextlib.suppress(OSError):
+            while self.connection.recv(4096):
+                pass
+        with self.platform.changed:
+            self._gone = True
+            self.platform.changed.notify_all()
+
+    def _send_events(self, backend: Optional[Backend]) -> None:
+        api, changed = self.platform.api, self.platform.changed
+        last_id = self.headers.get("Last-Event-ID", "") if api.ids else ""
+        after = STATUSES.index(last_id) if last_id in STATUSES else -1
+        states = backend.states if backend else []
+        sent = 0
+
+        def something() -> bool:
+            return len(states) > sent or self._gone or self.platform.closing
+
+        if backend or self.platform.plane:      # the dev server does not even send a head for what it does not know
+            self._start_events()
+        while True:
+            with changed:
+                changed.wait_for(something, self.platform.keep_alive if api.ids else None)
+                if self._gone or self.platform.closing:
+                    return
+                new = states[sent:]
+            for state in new:
+                if STATUSES.index(state["status"]) > after:
+                    self._send_event("data:%s\n%s\n" % (json.dumps(state, separators=(",", ":")),
+                                                        "id:%s\n" % state["status"] if api.ids else ""))
+            if not new:
+                self._send_event(":\n\n")
+            sent += len(new)
+
+    def _start_events(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Access-Control-Allow-Origin", "*")
+        if self.request_version != "HTTP/1.0":
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _send_event(self, event: str) -> None:
+        data = event.encode()
+        self.wfile.write(data if self.request_version == "HTTP/1.0" else b"%x\r\n%s\r\n" % (len(data), data))
+
+    # The proxy: one request a connection, so that after the heads only bytes have to be passed on ------------------
+
+    def _proxy(self, token: str) -> None:
+        self.close_connection = True
+        ticket = self.platform.ticket(token)
+        if ticket is None:
+            self._plain(410, "This url is not, or no longer, one of a backend.\n")
+        elif ticket.backend.status != "ready":
+            self._plain(503, "The backend is %s: wait until it is ready.\n" % ticket.backend.status)
+        else:
+            with ticket.backend.used():
+                self._forward(ticket, token)
+
+    def _plain(self, status: int, message: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(message)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(message.encode())
+
+    def _forward(self, ticket: Ticket, token: str) -> None:
+        try:
+            upstream = socket.create_connection(("127.0.0.1", ticket.backend.port), 10.0)
+        except OSError:
+            self._plain(502, "The backend does not accept connections.\n")
+            return
+        with upstream:
+            upstream.settimeout(None)
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            upstream.sendall(self._forwarded_head(ticket, token))
+            pump = self.platform.start_thread(self._pump_request, upstream)
+            try:
+                self._pump_answer(upstream)
+            finally:
+                hang_up(self.connection)
+                hang_up(upstream)
+                pump.join()
+
+    def _upgrades(self) -> bool:
+        return "upgrade" in self.headers.get("Connection", "").lower()
+
+    def _forwarded_head(self, ticket: Ticket, token: str) -> bytes:
+        rest = self.path[len(token) + 1:]
+        lines = ["%s %s HTTP/1.1" % (self.command, rest if rest.startswith("/") else "/" + rest)]
+        # BaseHTTPRequestHandler has answered Expect.
+        dropped = {"expect"} if self._upgrades() else {"expect", "connection", "keep-alive"}
+        lines += ["%s: %s" % (name, value) for name, value in self.headers.items()
+                  if name.lower() not in dropped and not name.lower().startswith("x-verified-")]
+        if not self._upgrades():
+            lines.append("Connection: close")
+        if ticket.user is not None:
+            user = re.sub(r"[\x00-\x1f\x7f]", "?", ticket.user)
+            lines.append("X-Verified-Username: " + user.encode().decode("latin-1"))
+        lines += ["X-Verified-User-Data: " + json.dumps(ticket.auth), "X-Verified-Path: " + self.path.partition("?")[0],
+                  "X-Verified-Backend: " + ticket.backend.id, "X-Verified-Secret: " + ticket.secret]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def _pump_request(self, upstream: socket.socket) -> None:
+        # What follows the body is a second request, which this connection does not take: only its end matters.
+        length = self.headers.get("Content-Length", "0")
+        left = float(length) if length.isdecimal() else 0.0
+        if self._upgrades() or "Transfer-Encoding" in self.headers:
+            left = math.inf
+        with contextlib.suppress(OSError):
+            while True:
+                data = self.rfile.read1(65536)
+                if not data:
+                    break
+                upstream.sendall(data[:int(min(left, len(data)))])
+                left -= len(data)
+                left = max(left, 0.0)
+        hang_up(upstream)
+
+    def _pump_answer(self, upstream: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < LARGEST_HEAD:
+            data = upstream.recv(65536)
+            if not data:
+                break
+            head += data
+        self.connection.sendall(self._relayed_head(head))
+        while True:
+            data = upstream.recv(65536)
+            if not data:
+                return
+            self.connection.sendall(data)
+
+    def _relayed_head(self, received: bytes) -> bytes:
+        """The platform's proxy lets every page read, unless the backend has its own mind about that."""
+        head, end, body = received.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        if not end or lines[0].split(b" ")[1:2] == [b"101"]:
+            return received
+        lines = [line for line in lines if not re.match(rb"(connection|keep-alive):", line, re.I)]
+        lines.append(b"Connection: close")
+        if not re.search(rb"\naccess-control-allow-(origin|methods|headers):", head, re.I):
+            lines += [b"Access-Control-Allow-Origin: *", b"Access-Control-Allow-Methods: *",
+                      b"Access-Control-Allow-Headers: *, Authorization"]
+        return b"\r\n".join(lines) + end + body
+
+
+def hang_up(connection: socket.socket) -> None:
+    """Unlike close(), this wakes a thread that is reading."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class Server(socketserver.TCPServer):
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, platform: "LocalPlatform", address: Tuple[str, int]) -> None:
+        self.platform = platform
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, Handler)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The platform
+# ---------------------------------------------------------------------------------------------------------------------
+
+class LocalPlatform:
+    """The server and its backends. `command` is run for each backend, a small server of our own by default.
+
+    `tokens` are accepted for any account and service, besides the dev mode's `-`; with `plane` none is needed unless
+    some are given. `grace` is how long a soft termination may take. `forget` imitates the official dev server: the
+    status of a terminated backend is 404, the stream of an unknown one is never answered. `keep_alive` is how often an
+    idle stream of Plane's carries a comment. `log` gets one line for each change of a state. With `record` off,
+    `requests` stays empty.
+    """
+
+    def __init__(self, command: Optional[Sequence[str]] = None, *, host: str = "127.0.0.1", port: int = 0,
+                 plane: bool = False, tokens: Sequence[str] = (), startup_timeout: float = 30.0, grace: float = 10.0,
+                 forget: bool = False, keep_alive: float = 15.0, log: Callable[[str], None] = lambda line: None,
+                 record: bool = True) -> None:
+        self.command = list(command or DEFAULT_COMMAND)
+        self.host, self.port, self.url = host, port, ""
+        self.plane, self.tokens, self.forgets = plane, tuple(tokens), forget
+        self.startup_timeout, self.grace, self.keep_alive = startup_timeout, grace, keep_alive
+        self.log, self.recording = log, record
+        self.requests: List[Request] = []
+        self.api = Plane() if plane else Jamsocket()
+        self.changed = threading.Condition()        # guards all that follows, and every backend's state
+        self.closing = False
+        self._server: Optional[Server] = None
+        self._threads: Set[threading.Thread] = set()
+        self._connections: Set[socket.socket] = set()
+        self._backends: Dict[str, Backend] = {}
+        self._keys: Dict[Tuple[str, ...], Backend] = {}
+        self._tickets: Dict[str, Ticket] = {}
+
+    def start(self) -> None:
+        """Listen; OSError where the address cannot be had."""
+        self._server = Server(self, (self.host, self.port))
+        self.port = self._server.server_address[1]
+        self._reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        self.url = ("http://[%s]:%d" if ":" in self._reached else "http://%s:%d") % (self._reached, self.port)
+        self.start_thread(self._accept, self._server)
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End streams, connections and backends at once; returns when no thread and no process is left."""
+        atexit.unregister(self.close)
+        with self.changed:
+            self.closing = True
+            server, self._server = self._server, None
+            backends, connections = list(self._backends.values()), list(self._connections)
+            self.changed.notify_all()
+        if server is not None:          # a connection lets accept() return, which closing does not do everywhere
+            with contextlib.suppress(OSError):
+                socket.create_connection((self._reached, self.port), 5.0).close()
+        for connection in connections:
+            hang_up(connection)
+        for backend in backends:
+            backend.stop("hard")
+        self._join_threads()
+        if server is not None:
+            server.server_close()
+
+    def _join_threads(self) -> None:
+        while self._threads:            # those that end may have started others
+            with self.changed:
+                threads, self._threads = self._threads, set()
+            for thread in threads:
+                thread.join()
+
+    def __enter__(self) -> "LocalPlatform":
+        self.start()
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.close()
+
+    def backend(self, id: str) -> Backend:
+        """The backend of that name; KeyError where there is none."""
+        with self.changed:
+            return self._backends[id]
+
+    def known(self, id: str) -> Optional[Backend]:
+        with self.changed:
+            return self._backends.get(id)
+
+    def ticket(self, token: str) -> Optional[Ticket]:
+        with self.changed:
+            return self._tickets.get(token)
+
+    def connect(self, wanted: Wanted, base: str) -> Dict[str, Any]:
+        """The answer to a connect request, with urls that begin with `base`."""
+        with self.changed:
+            if self.closing:
+                raise Refused(503, "the platform is closing", "UNAVAILABLE")
+            backend, spawned = self._held(wanted), False
+            if backend is None:
+                backend, spawned = self._spawn(wanted), True
+            token, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+            if backend.status != "terminated":
+                self._tickets[token] = Ticket(backend, secret, wanted.user, wanted.auth)
+            return self.api.answer({
+                "backend_id": backend.id, "status_url": base + self.api.status_path % backend.id,
+                "status": backend.states[0 if spawned else -1]["status"], "spawned": spawned,
+                "url": "%s/%s/" % (base, token), "secret_token": secret, "token": token})
+
+    def _held(self, wanted: Wanted) -> Optional[Backend]:
+        backend = None if wanted.key is None else self._keys.get((*wanted.scope, wanted.key))
+        if backend is None and not wanted.may_spawn:
+            raise Refused(409, "the key is not held, and the request does not let it spawn", "KEY_NOT_HELD",
+                          "KeyUnheldNoSpawnConfig")
+        if backend is not None and backend.wanted.tag != wanted.tag:
+            raise Refused(409, "the key is held with another tag", "KEY_HELD", "KeyHeld")
+        return backend
+
+    def _spawn(self, wanted: Wanted) -> Backend:
+        backend = Backend(self, wanted, self._free_port())
+        self._backends[backend.id] = backend
+        if wanted.key is not None:
+            self._keys[(*wanted.scope, wanted.key)] = backend
+        self.start_thread(backend.live)
+        return backend
+
+    def _free_port(self) -> int:
+        taken = {backend.port for backend in self._backends.values() if backend.status != "terminated"}
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            if port not in taken:       # one of ours may not have bound it yet
+                return port
+
+    def forget(self, backend: Backend) -> None:
+        """What must not outlive a backend: its hold on its key, its tokens; and the oldest of those that have ended."""
+        self._keys = {key: holder for key, holder in self._keys.items() if holder is not backend}
+        self._tickets = {token: ticket for token, ticket in self._tickets.items() if ticket.backend is not backend}
+        ended = [each for each in self._backends.values() if each.status == "terminated"]
+        for each in ended[:-KEPT]:
+            del self._backends[each.id]
+
+    def start_thread(self, target: Callable[..., None], *args: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        with self.changed:
+            thread.start()
+            self._threads = {each for each in self._threads if each.is_alive()} | {thread}
+        return thread
+
+    def _accept(self, server: Server) -> None:
+        while True:
+            try:
+                connection, address = server.get_request()
+            except OSError:             # out of descriptors, or a client that left at once
+                if self.closing:
+                    return
+                time.sleep(PORT_POLL)
+                continue
+            with self.changed:
+                if self.closing:
+                    connection.close()
+                    return
+                self._connections.add(connection)
+            self.start_thread(self._serve, server, connection, address)
+
+    def _serve(self, server: Server, connection: socket.socket, address: Any) -> None:
+        try:
+            server.finish_request(connection, address)
+        except OSError:
+            pass                        # the client left
+        finally:
+            with self.changed:
+                self._connections.discard(connection)
+            server.shutdown_request(connection)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The backend that runs where no command is given
+# ---------------------------------------------------------------------------------------------------------------------
+
+class Greeter(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        key = os.environ.get("SESSION_BACKEND_KEY")
+        holds = "no key" if key is None else "the key %s" % json.dumps(key)
+        body = "Hello from session backend %s, which holds %s.\n" % (os.environ["SESSION_BACKEND_ID"], holds)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class GreeterServer(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True      # a connection that has ended may still hold the port
+    daemon_threads = True
+
+
+def greet() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with GreeterServer(("127.0.0.1", int(os.environ["PORT"])), Greeter) as server:
+        server.serve_forever()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Command line
+# ---------------------------------------------------------------------------------------------------------------------
+
+def parse(argv: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
+    """Options, and what follows the first `--` as it is: it may hold options, and another `--`."""
+    cut = list(argv).index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [options] [-- CMD ARG...]", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Run a Jamsocket platform on this machine, for development: no account and no Docker needed.\n\n"
+                    "Each session backend is a process of its own, started as CMD ARG... when a client connects.\n"
+                    "CMD must listen on 127.0.0.1 at the port in its environment variable PORT. Without CMD, each\n"
+                    "backend is a small web server that says hello.",
+        epilog="example: %(prog)s --port 9000 -- node server.js\nStop it with Ctrl-C; its backends end with it.")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen on, 0 for any free one (default: 8080)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--plane", action="store_true",
+                        help="serve the API of a self-hosted Plane controller instead of Jamsocket's")
+    parser.add_argument("--token", action="append", default=[], metavar="TOKEN",
+                        help="accept this token too, for any account and service (repeatable)")
+    parser.add_argument("--startup-timeout", type=float, default=30.0, metavar="SECONDS",
+                        help="how long a backend may take to listen (default: 30)")
+    parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS",
+                        help="how long a backend may take to end after SIGTERM (default: 10)")
+    parser.add_argument("--forget", action="store_true",
+                        help="know nothing of terminated backends, as the official dev server does")
+    options = parser.parse_args(list(argv[:cut]))
+    if not 0 <= options.port <= 65535:
+        parser.error("--port: expected 0 to 65535")
+    return options, list(argv[cut + 1:])
+
+
+def log(line: str) -> None:
+    with contextlib.suppress(OSError):      # a terminal that has gone must not end a backend's thread
+        print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
+
+
+def serve(platform: LocalPlatform) -> int:
+    """Run until a signal comes. It arrives by a pipe: a handler that raised could cut the clean-up short."""
+    read_end, write_end = os.pipe()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name)
+        if name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:      # nohup
+            signal.signal(number, lambda *_: os.write(write_end, b"x") and None)
+    try:
+        platform.start()
+    except (OSError, OverflowError) as error:
+        where = "port %d of %s" % (platform.port, platform.host)
+        print("local_platform: cannot listen on %s: %s; choose another with --port"
+              % (where, getattr(error, "strerror", None) or error), file=sys.stderr)
+        return 1
+    try:
+        how = ("PLANE_URL=%s PLANE_IMAGE=local" % platform.url if platform.plane
+               else "JAMSOCKET_DEV=true JAMSOCKET_DEV_PORT=%d" % platform.port)
+        name = "Plane" if platform.plane else "Jamsocket"
+        print("%s on %s - point a client at it with %s" % (name, platform.url, how), flush=True)
+        os.read(read_end, 1)
+    finally:
+        platform.close()
+    return 0
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments == ["--backend"]:
+        greet()
+        return 0
+    options, command = parse(arguments)
+    return serve(LocalPlatform(
+        command, host=options.host, port=options.port, plane=options.plane, tokens=options.token,
+        startup_timeout=options.startup_timeout, grace=options.grace, forget=options.forget, record=False, log=log))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

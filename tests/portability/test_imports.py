@@ -1,0 +1,168 @@
+"""What the file imports is bounded: the standard library alone, and nothing that connect and wait can do without."""
+
+import ast
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, Set
+
+import pytest
+
+from kit.certificates import Certificates
+from local.local_platform import LocalPlatform
+from kit.places import BACKEND, FILE, TOKEN, Place, run
+from kit.server import Server, answer
+
+# What is imported, by when, and why. Whatever these import themselves comes along.
+AT_IMPORT = {
+    "_thread": "the lock of the default TLS context, without threading",
+    "collections.abc": "to know a mapping",
+    "contextlib": "closing",
+    "dataclasses": "the types",
+    "errno": "the system's own timeout",
+    "math": "inf, nan",
+    "os": "the environment",
+    "re": "urls, event streams, what is hidden of a text",
+    "sys": "the version, the platform, the standard streams",
+    "time": "deadlines",
+    "typing": "the types",
+}
+FOR_HTTP = {
+    "json": "the bodies",
+    "socket": "the connection",
+    "selectors": "a wait looks at two connections",
+    "encodings.idna": "socket asks for it to look a name up",
+    "encodings.latin_1": "the heads",
+    "encodings.utf_8_sig": "the bodies",
+}
+FOR_HTTPS = {
+    "ssl": "the connection",
+}
+ELSEWHERE = {
+    "argparse": "the command line",
+    "base64": "a proxy's credentials",
+    "email.utils": "a date in Retry-After",
+    "ipaddress": "no_proxy, where there is a proxy",
+    "urllib.parse": "a proxy's credentials, an id in a status url",
+    "urllib.request": "the settings of proxies, where there are any",
+}
+
+# Each costs a cold start dearly, or does what the file says it does not: threads, logging, processes, files.
+NEVER = {"argparse", "asyncio", "concurrent", "ctypes", "datetime", "decimal", "email", "hashlib", "http", "locale",
+         "logging", "multiprocessing", "pickle", "queue", "random", "shutil", "signal", "subprocess", "tempfile",
+         "threading", "urllib", "uuid", "zipfile"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with LocalPlatform(BACKEND, tokens=[TOKEN]) as platform:
+        place = Place(tmp_path, platform, "imports")
+        place.copy()
+        yield place
+
+
+def phases(place: Place, program: str, *arguments: str) -> Dict[str, Set[str]]:
+    """`note(name)` in the program notes what has been imported by then."""
+    start = ("import sys\nfirst, phases = set(sys.modules), {}\nsys.path.insert(0, %r)\n"
+             "def note(name):\n    phases[name] = sorted(set(sys.modules) - first)\n" % str(place.folder))
+    report = run([sys.executable, "-I", "-S", "-W", "error", "-c",
+                  start + program + "\nimport json\nprint(json.dumps(phases))\n", *arguments], place.folder).json()
+    return {name: set(modules) for name, modules in report.items()}
+
+
+def bound(place: Place, *tables: Dict[str, str]) -> Set[str]:
+    """What this Python has in its memory when it has imported only what is in the tables."""
+    names = [name for table in tables for name in table]
+    modules = phases(place, "import %s\nnote('all')" % ", ".join(names))["all"]
+    assert not {name.partition(".")[0] for name in modules} & NEVER
+    return modules | {"jamsocket_lite"}
+
+
+def test_the_file_imports_what_is_in_the_tables_and_nothing_else() -> None:
+    imported: List[str] = []
+    for node in ast.walk(ast.parse(FILE.read_bytes())):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module != "__future__"
+            imported.append(str(node.module))
+    known = {**AT_IMPORT, **FOR_HTTP, **FOR_HTTPS, **ELSEWHERE}
+    assert set(imported) == {name for name in known if not name.startswith("encodings.")}
+    if sys.version_info >= (3, 10):
+        assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+
+
+def test_the_import_and_the_types_import_next_to_nothing(place: Place) -> None:
+    seen = phases(place, """
+import jamsocket_lite as lite
+note('import')
+request = lite.ConnectRequest.from_dict({'key': 'a', 'auth': {'b': [1.5]}, 'spawn': {'tag': 'c'}})
+text = repr([request.to_dict(), lite.BackendState.from_dict({'status': 'ready', 'time': 1764000000000})])
+try:
+    lite.ConnectRequest(key='')
+except lite.ValidationError:
+    pass
+client = lite.Jamsocket('a', 'b', 'c')
+note('types')
+""")
+    allowed = bound(place, AT_IMPORT)
+    assert seen["import"] <= allowed
+    assert seen["types"] == seen["import"]
+
+
+def test_connect_wait_and_terminate_import_no_more_than_they_need(place: Place) -> None:
+    """And with http nothing of TLS."""
+    seen = phases(place, """
+import jamsocket_lite as lite
+client = lite.Jamsocket('acme', 'whiteboard', %r, api_url=%r)
+connected = client.connect({'key': 'a'})
+client.wait_until_ready(connected, timeout=30)
+client.terminate(connected, hard=True)
+note('http')
+""" % (TOKEN, place.platform.url))
+    assert "socket" in seen["http"] and not seen["http"] & {"ssl", "_ssl"}
+    assert seen["http"] <= bound(place, AT_IMPORT, FOR_HTTP)
+
+
+def test_https_imports_ssl_besides(place: Place, certificates: Certificates) -> None:
+    with Server([answer({"status": "ready", "time": "2026-11-23T22:46:13.368Z"})],
+                tls=certificates.server_context()) as server:
+        seen = phases(place, """
+import jamsocket_lite as lite, os
+os.environ['SSL_CERT_FILE'] = sys.argv[1]
+client = lite.Jamsocket('acme', 'whiteboard', 'token', api_url=sys.argv[2])
+assert client.status('abc', timeout=30).is_ready
+note('https')
+""", certificates.ca_file, "https://localhost:%d" % server.port)
+    assert "ssl" in seen["https"]
+    assert seen["https"] <= bound(place, AT_IMPORT, FOR_HTTP, FOR_HTTPS)
+
+
+def test_only_the_command_line_imports_argparse(place: Place) -> None:
+    seen = phases(place, """
+import jamsocket_lite
+note('import')
+sys.stderr = None
+assert jamsocket_lite.main(['wait']) == 2
+note('main')
+""")
+    assert "argparse" not in seen["import"] and "argparse" in seen["main"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="audit hooks came with Python 3.8")
+def test_the_import_opens_nothing_and_starts_nothing(place: Place) -> None:
+    done = run([sys.executable, "-I", "-S", "-B", "-W", "error", "-c", """
+import json, sys
+sys.path.insert(0, %r)
+events, prefixes = [], tuple(map(str.lower, [*sys.path, sys.prefix, sys.base_prefix]))
+def hook(event, arguments):
+    mine = event.startswith(("socket", "subprocess", "os.", "_thread.start", "ctypes", "urllib", "tempfile", "shutil"))
+    mine = mine and event not in ("os.listdir", "os.scandir")   # the import system's
+    if mine or event == "open" and not str(arguments[0]).lower().startswith(prefixes):
+        events.append(event)
+sys.addaudithook(hook)
+import jamsocket_lite
+found = list(events)
+open(sys.argv[1]).close()
+print(json.dumps([found, events]))
+""" % str(place.folder), "/dev/null"], place.folder)
+    assert done.json() == [[], ["open"]]
