@@ -12,8 +12,11 @@ if not os.environ.get("JAMSOCKET_LITE_INSTALLED"):
     sys.path.insert(0, str(ROOT))
 
 from kit.certificates import Certificates
+from kit.leftovers import leaving_nothing
+from kit.places import BACKEND
+from kit.platforms import APIS, Api, Cluster, running
+from kit.secrets import TOKEN
 from local.local_platform import LocalPlatform
-from kit.weather import leaving_nothing
 
 # Settings of whoever runs the tests, which would lead the client elsewhere.
 FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
@@ -31,6 +34,26 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Certificates good and bad, and contexts for both ends; the authority of the good ones is `ca_file`."""
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(params=list(APIS))
+def api(request: pytest.FixtureRequest) -> Api:
+    """Each of the two platforms."""
+    return APIS[request.param]
+
+
+@pytest.fixture
+def cluster(api: Api) -> Iterator[Cluster]:
+    """Each of the two as it runs, with real processes as backends."""
+    with running(api) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_platform() -> Iterator[LocalPlatform]:
+    """The platform of all places of one file."""
+    with LocalPlatform(BACKEND, tokens=[TOKEN]) as started:
+        yield started
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from urllib.parse import unquote
 import pytest
 
 import jamsocket_lite
-from kit.clusters import (ID, IMAGE, LONG, SECRET_TOKEN, TIME, TOKEN, URL_TOKEN, Api, Client, Cluster, api, cluster,
-                      running, together)
+from kit.deadlines import LONG
+from kit.platforms import Api, Client, Cluster, ID, IMAGE, TIME, running
+from kit.secrets import BACKEND_TOKEN, SECRET_TOKEN, TOKEN
+from kit.threads import for_each
 from jamsocket_lite import (BackendState, ConfigurationError, ConnectRequest, ConnectResponse,
                             HTTPError, Jamsocket, JamsocketError, JamsocketTimeout, Plane, ProtocolError,
                             ValidationError)
 from kit.server import Request, Reset, Server, Silence, Step, answer, closed_port, event, stream_head
-
-__all__ = ["api", "cluster"]
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -39,7 +39,7 @@ def answering(api: Api, **connected: Any) -> Callable[[Request], Sequence[Step]]
             return [stream_head(), event(api.state("ready")), Silence()]
         if request.target == api.status_target():
             return [answer(api.state("ready"))]
-        return [answer(api.terminated() if "terminate" in request.target else api.connected(url, **connected))]
+        return [answer(api.terminated() if "terminate" in request.target else api.document(url, **connected))]
     return script
 
 
@@ -156,11 +156,11 @@ def test_credentials_go_with_connect_and_terminate(api: Api, name: str) -> None:
 def test_no_credentials_leave_for_another_origin(api: Api, call: Callable[[Client, ConnectResponse], Any]) -> None:
     """Not even those of a backend: its url alone leads to it."""
     with Server(answering(api)) as elsewhere, Server(answering(api)) as server:
-        call(api.client(server.url), api.response(elsewhere.url))
+        call(api.client(server.url), api.connected(elsewhere.url))
         assert elsewhere.requests and not server.requests
         for request in elsewhere.requests:
             assert request.header("Authorization") is None
-            for secret in (TOKEN, URL_TOKEN, SECRET_TOKEN):
+            for secret in (TOKEN, BACKEND_TOKEN, SECRET_TOKEN):
                 assert secret.encode() not in request.head + request.body
 
 
@@ -264,7 +264,7 @@ def test_a_backend_is_named_by_answer_id_or_status_url(api: Api, name: str) -> N
     targets = {"status": api.status_target(), "terminate": api.terminate_target(),
                "status_stream": api.stream_target(), "wait_until_ready": api.stream_target()}
     with Server(answering(api)) as server:
-        client, connected = api.client(server.url), api.response(server.url)
+        client, connected = api.client(server.url), api.connected(server.url)
         for backend in (connected, connected.backend_id, connected.status_url):
             before = len(server.requests)
             result = getattr(client, name)(backend)
@@ -276,7 +276,7 @@ def test_a_backend_is_named_by_answer_id_or_status_url(api: Api, name: str) -> N
 def test_terminate_goes_to_the_clients_own_origin(api: Api) -> None:
     """A status url elsewhere must not have the token sent there."""
     with Server(answering(api)) as elsewhere, Server(answering(api)) as server:
-        for backend in (api.response(elsewhere.url), elsewhere.url + api.status_target()):
+        for backend in (api.connected(elsewhere.url), elsewhere.url + api.status_target()):
             try:
                 api.client(server.url).terminate(backend)
             except ConfigurationError:
@@ -322,7 +322,7 @@ def test_a_call_is_sent_once_and_never_repeated(api: Api) -> None:
             assert server.wait_closed(LONG)
             assert (server.connections, len(server.requests)) == (1, 1)
 
-    together(check, [(name, weather) for name in ONCE for weather in BREAKS])
+    for_each(check, [(name, weather) for name in ONCE for weather in BREAKS])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -332,8 +332,9 @@ def test_a_call_is_sent_once_and_never_repeated(api: Api) -> None:
 def test_connect_gives_the_answer(api: Api) -> None:
     with Server(answering(api)) as server:
         connected = api.client(server.url).connect({"key": "k"})
-        assert connected == ConnectResponse(ID, True, "scheduled", URL_TOKEN, "%s/%s/" % (server.url, URL_TOKEN),
-                                            server.url + api.status_target(), "", SECRET_TOKEN)
+        sent = {"ready_url": "", **api.document(server.url)}
+        assert connected.to_dict() == {name: sent[name] for name in sent
+                                       if name not in ("subdomain", "drone")}
 
 
 def test_status_gives_the_state_with_its_time_in_iso_8601(api: Api) -> None:
@@ -345,7 +346,7 @@ def test_status_gives_the_state_with_its_time_in_iso_8601(api: Api) -> None:
 def test_words_from_the_future_are_kept(api: Api) -> None:
     def script(request: Request) -> Sequence[Step]:
         if request.method == "POST":
-            return [answer(api.connected("http://h.test", status="sleeping", more=[1]))]
+            return [answer(api.document("http://h.test", status="sleeping", more=[1]))]
         return [answer(api.state("sleeping", termination_reason="bored", dream={"a": 1}))]
 
     with Server(script) as server:
@@ -358,7 +359,7 @@ def test_nulls_of_an_answer_are_as_good_as_nothing(api: Api) -> None:
     state = api.state("terminated", termination_reason=None, termination_kind=None, exit_error=None)
     with Server([answer(state)]) as server:
         assert api.client(server.url).status(ID) == BackendState("terminated", TIME)
-    with Server([answer(api.connected("http://h.test", secret_token=None))]) as server:
+    with Server([answer(api.document("http://h.test", secret_token=None))]) as server:
         assert api.client(server.url).connect().secret_token is None
 
 
@@ -396,7 +397,7 @@ def test_the_clients_timeout_is_that_of_a_call_without_one(api: Api) -> None:
                 CALLS[name](api.client(server.url, timeout=0.2), server, api)
             assert server.wait_closed(LONG)
 
-    together(check, ONCE)
+    for_each(check, ONCE)
 
 
 def test_a_calls_own_timeout_goes_before_the_clients(api: Api) -> None:
@@ -406,7 +407,7 @@ def test_a_calls_own_timeout_goes_before_the_clients(api: Api) -> None:
                 call(api.client(server.url, timeout=600))
             assert server.wait_closed(LONG)
 
-    together(check, [lambda client: client.connect(timeout=0.2), lambda client: client.status(ID, timeout=0.2),
+    for_each(check, [lambda client: client.connect(timeout=0.2), lambda client: client.status(ID, timeout=0.2),
                      lambda client: client.terminate(ID, timeout=0.2),
                      lambda client: client.wait_until_ready(ID, timeout=0.2),
                      lambda client: list(client.status_stream(ID, timeout=0.2))])
@@ -521,14 +522,14 @@ def test_no_time_limit_is_good_where_the_contract_has_none(api: Api) -> None:
         client = api.client(server.url)
         assert client.wait_until_ready(ID, timeout=None).is_ready
         assert first(client.status_stream(ID, timeout=None)).is_ready
-        assert jamsocket_lite.wait_until_ready(api.response(server.url), timeout=None).is_ready
+        assert jamsocket_lite.wait_until_ready(api.connected(server.url), timeout=None).is_ready
 
 
 @pytest.mark.parametrize("url", ["ftp://h.test/s", "file:///etc/passwd", "http://u:p@h.test/s", "http:///s", "://",
                                  "http://h.test/a b", "http://h.test:0/s", "javascript://x", "http://h.test\r\n/s"])
 def test_only_http_and_https_urls_are_opened(api: Api, url: str) -> None:
     client = api.client("http://127.0.0.1:%d" % closed_port(), timeout=5)
-    connected = api.response("http://h.test", status_url=url)
+    connected = api.connected("http://h.test", status_url=url)
     calls: List[Callable[[], Any]] = [
         lambda: client.status(url), lambda: client.status(connected), lambda: client.status_stream(connected),
         lambda: client.wait_until_ready(connected), lambda: jamsocket_lite.wait_until_ready(url)]

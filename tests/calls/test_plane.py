@@ -8,14 +8,16 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 import pytest
 
 import jamsocket_lite
-from kit.clusters import APIS, ID, LONG, SECRET_TOKEN, TIME, TOKEN, URL_TOKEN, running, statuses
+from kit.backends import Gate
+from kit.deadlines import LONG
+from kit.platforms import APIS, ID, PLANE, TIME, running, statuses
+from kit.secrets import BACKEND_TOKEN, SECRET_TOKEN, TOKEN
 from jamsocket_lite import (BackendState, ConfigurationError, ConnectRequest, Executable, HTTPError, Jamsocket,
                             Plane, ResourceLimits, SpawnConfig)
 from kit.server import Request, Server, Silence, Step, answer, event, stream_head
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-PLANE = APIS["plane"]
 IMAGE = "app:1"
 SECRET = "header-secret-0123456789"
 HEADERS = {"Authorization": "Bearer " + SECRET, "X-Gate": SECRET + "-2", "Cookie": "id=%s; more" % SECRET}
@@ -29,7 +31,7 @@ def answering(request: Request) -> Sequence[Step]:
         return [answer(PLANE.state("ready"))]
     if request.target.endswith("-terminate"):
         return [answer(None)]
-    return [answer(PLANE.connected("http://" + str(request.header("Host"))))]
+    return [answer(PLANE.document("http://" + str(request.header("Host"))))]
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def test_headers_go_to_no_other_origin(server: Server) -> None:
     with Server(answering) as elsewhere:
         client = Plane(server.url, image=IMAGE, headers=HEADERS)
         for url in (elsewhere.url, server.url.replace("127.0.0.1", "localhost")):
-            for backend in (PLANE.response(url), url + PLANE.status_target()):
+            for backend in (PLANE.connected(url), url + PLANE.status_target()):
                 each_way(client, backend)
         requests = elsewhere.requests + server.requests
         assert elsewhere.requests and server.requests
@@ -183,7 +185,7 @@ def test_without_headers_there_are_no_credentials(server: Server) -> None:
     client.terminate(connected)
     for request in server.requests:
         assert request.header("Authorization") is None
-        for secret in (URL_TOKEN, SECRET_TOKEN):
+        for secret in (BACKEND_TOKEN, SECRET_TOKEN):
             assert secret.encode() not in request.head
 
 

@@ -25,7 +25,10 @@ if not os.environ.get("JAMSOCKET_LITE_INSTALLED") and os.path.dirname(TESTS) not
 from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated, ConnectResponse, HTTPError,
                             JamsocketTimeout, NetworkError, ProtocolError, RateLimitError)
 from kit.server import Action, Peer, Request, Reset, Server, Silence, Step, answer, chunk, event, stream_head
-from kit.weather import CALLS, GRACE, SECRETS, look_over, state, timed
+from kit.calls import CALLS
+from kit.deadlines import GRACE, timed
+from kit.platforms import state
+from kit.secrets import SECRETS, look_over
 
 __all__ = ["Failure", "Report", "fuzz", "run_case"]
 

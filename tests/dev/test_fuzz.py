@@ -10,7 +10,10 @@ import pytest
 from dev import fuzz
 from jamsocket_lite import (BackendState, BackendTerminated, ConfigurationError, HTTPError, JamsocketTimeout,
                             NetworkError, ProtocolError)
-from kit.weather import TOKEN, connected, record, state
+from kit.backends import python
+from kit.deadlines import record
+from kit.platforms import connected, state, statuses
+from kit.secrets import TOKEN
 
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -16,32 +16,23 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
-
-import pytest
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import jamsocket_lite
+from kit.secrets import TOKEN
 from local.local_platform import LocalPlatform
 
-__all__ = ["Place", "Done", "FILE", "PROGRAMS", "TOKEN", "BACKEND", "run", "shared_platform"]
+__all__ = ["Place", "Done", "FILE", "PROGRAMS", "TOKEN", "BACKEND", "run"]
 
 FILE = Path(jamsocket_lite.__file__)
 PROGRAMS = Path(__file__).resolve().parent.parent / "portability" / "programs"
-TOKEN = "token-of-acme-0123456789"
 
 # The platform's backends, in a process that is there at once.
 BACKEND = [sys.executable, "-I", "-S", str(PROGRAMS / "backend.py")]
 
-LONG = 60.0     # for a process that hangs
+LONG = 60.0  # for a process that hangs
 
 USER = runpy.run_path(str(PROGRAMS / "user.py"))
-
-
-@pytest.fixture(scope="module")
-def shared_platform() -> Iterator[LocalPlatform]:
-    """The platform of all places of one file; whoever imports this has it as a fixture."""
-    with LocalPlatform(BACKEND, tokens=[TOKEN]) as running:
-        yield running
 
 
 @functools.lru_cache(None)

@@ -15,15 +15,20 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 import pytest
 
+from conftest import ROOT
 from kit.certificates import Certificates
 from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, HTTPError, Jamsocket,
                             JamsocketError, JamsocketTimeout, NetworkError, ProtocolError)
 from kit.proxy import ESTABLISHED, Proxy
 from kit.server import (Close, DeadAddress, Drain, Pause, Repeat, Request, Reset, Server, Silence, Step, Wait, answer,
                     at_once, closed_port, hung_up, stream_head)
-from kit.weather import (CALLS, LASTING, LONG, PROXY_CREDENTIALS, SECRETS, SHORT, SINGLE, TOKEN, Call, both, call_connect,
-                     call_status, call_terminate, client, concurrently, connected, failed, failure, is_stream,
-                     keeps_deadline, leaving_nothing, name_of, record, right_document, streamed, timed, told)
+from kit.calls import (CALLS, Call, LASTING, SINGLE, call_connect, call_status, call_terminate,
+                       name_of)
+from kit.deadlines import LONG, SHORT, keeps_deadline, record, timed
+from kit.leftovers import leaving_nothing
+from kit.platforms import channels, client, connected, is_stream, service, state, streamed
+from kit.secrets import PROXY_CREDENTIALS, SECRETS, TOKEN, failed, failure
+from kit.threads import together
 
 NAME = "api.example.test"
 
@@ -31,17 +36,6 @@ each_call = pytest.mark.parametrize("call", list(CALLS.values()), ids=list(CALLS
 
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-
-
-def platform(url: str) -> Callable[[Request], Sequence[Step]]:
-    """Answers every call rightly."""
-    def script(request: Request) -> Sequence[Step]:
-        if is_stream(request):
-            return [streamed("ready"), Silence()]
-        if request.target.endswith("/status"):
-            return told("ready")
-        return [answer(right_document(url, "connect" if request.target.endswith("/connect") else "terminate"))]
-    return script
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -58,7 +52,7 @@ def test_https_goes_through_a_tunnel_of_the_proxy(variable: str, credentials: Op
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """And the proxy learns nothing but the name."""
     url = "https://" + NAME
-    with Server(platform(url), tls=certificates.server_context()) as server:
+    with Server(service(url), tls=certificates.server_context()) as server:
         with Proxy(routes=routes(server), credentials=credentials) as proxy:
             monkeypatch.setenv(variable, proxy.url if credentials is None else proxy.url_with(credentials))
             options: Dict[str, Any] = {"ssl_context": certificates.client_context()}
@@ -83,7 +77,7 @@ def test_https_goes_through_a_tunnel_of_the_proxy(variable: str, credentials: Op
 @pytest.mark.parametrize("port", [80, 8443])
 def test_http_goes_through_the_proxy(port: int, credentials: Optional[str], monkeypatch: pytest.MonkeyPatch) -> None:
     url = "http://%s" % NAME + ("" if port == 80 else ":%d" % port)
-    with Server(platform(url)) as server, Proxy(routes=routes(server), credentials=credentials) as proxy:
+    with Server(service(url)) as server, Proxy(routes=routes(server), credentials=credentials) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url if credentials is None else proxy.url_with(credentials))
         assert call_connect(url).backend_id == "b4ckend"
         assert client(url).wait_until_ready(connected(url), timeout=LONG).is_ready
@@ -97,7 +91,7 @@ def test_http_goes_through_the_proxy(port: int, credentials: Optional[str], monk
 def test_a_proxys_credentials_may_hold_any_character(sent: str, user: Optional[str],
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     url = "http://" + NAME
-    with Server(platform(url)) as server, Proxy(routes=routes(server), credentials=user) as proxy:
+    with Server(service(url)) as server, Proxy(routes=routes(server), credentials=user) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url_with(sent))
         call_connect(url)
         if user is not None:
@@ -185,7 +179,7 @@ def test_a_slow_proxy_ends_with_the_deadline(weather: str, monkeypatch: pytest.M
             return lambda: keeps_deadline("a proxy that %s, %s" % (weather, name), lambda: timed(
                 lambda: CALLS[name]("https://" + NAME, SHORT)))
 
-        concurrently({name: job(name) for name in CALLS})
+        together({name: job(name) for name in CALLS})
 
     if weather == "never takes the connection":
         with DeadAddress() as dead:
@@ -212,7 +206,7 @@ def test_no_proxy_is_read_as_urllib_does(variable: str, no_proxy: str, direct: b
                                          monkeypatch: pytest.MonkeyPatch) -> None:
     with Server() as server:
         url = "http://%s:%d" % (NAME, server.port)
-        server.script = platform(url)
+        server.script = service(url)
         with Proxy(routes={"%s:%d" % (NAME, server.port): ("127.0.0.1", server.port)}) as proxy:
             monkeypatch.setenv("http_proxy", proxy.url)
             monkeypatch.setenv(variable, no_proxy.format(port=server.port))
@@ -225,7 +219,7 @@ def test_no_proxy_is_read_as_urllib_does(variable: str, no_proxy: str, direct: b
 def test_an_empty_proxy_variable_means_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with Server() as server:
         url = "http://%s:%d" % (NAME, server.port)
-        server.script = platform(url)
+        server.script = service(url)
         monkeypatch.setenv("http_proxy", "")
         monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
         reach(monkeypatch, ("127.0.0.1", server.port))
@@ -258,7 +252,7 @@ def test_loopback_never_goes_through_a_proxy(address: str, name: str, secure: bo
         for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
             monkeypatch.setenv(variable, proxy.url)
         url = "%s://%s:%d" % ("https" if secure else "http", name, server.port)
-        server.script = platform(url)
+        server.script = service(url)
         options: Dict[str, Any] = {"ssl_context": certificates.client_context()} if secure else {}
         call_connect(url, **options)
         assert client(url, **options).wait_until_ready(connected(url), timeout=LONG).is_ready
@@ -268,7 +262,7 @@ def test_loopback_never_goes_through_a_proxy(address: str, name: str, secure: bo
 def test_dev_mode_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy() as proxy, Server() as server:
         monkeypatch.setenv("http_proxy", proxy.url)
-        server.script = platform("http://localhost:%d" % server.port)
+        server.script = service("http://localhost:%d" % server.port)
         assert Jamsocket(dev=True, port=server.port).connect().backend_id == "b4ckend"
         assert proxy.connections == 0
 
@@ -298,7 +292,7 @@ def test_a_private_authority_comes_in_by_the_context_or_the_environment(certific
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the environment changes while the program runs."""
     with Server(tls=certificates.server_context()) as server:
-        server.script = platform(server.url)
+        server.script = service(server.url)
         failure(lambda: call_connect(server.url), NetworkError)
         assert call_connect(server.url, ssl_context=certificates.client_context()).backend_id == "b4ckend"
         failure(lambda: call_connect(server.url), NetworkError)
@@ -345,7 +339,7 @@ def test_a_handshake_that_fails_is_a_network_error(steps: List[Step], certificat
             return lambda: failure(lambda: CALLS[name]("https://" + server.address, 0.2 if lasting else LONG,
                                                        ssl_context=certificates.client_context()), *kinds)
 
-        concurrently({name: job(name) for name in CALLS})
+        together({name: job(name) for name in CALLS})
         assert server.wait_closed(LONG)
 
 
@@ -382,7 +376,7 @@ def test_a_dead_address_ends_with_the_deadline(secure: bool, certificates: Certi
             return lambda: keeps_deadline("a dead address, %s%s" % (name, ", TLS" if secure else ""), lambda: timed(
                 lambda: CALLS[name](url, SHORT, **options)))
 
-        concurrently({name: job(name) for name in CALLS})
+        together({name: job(name) for name in CALLS})
 
 
 def test_several_dead_addresses_of_a_name_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,14 +388,14 @@ def test_several_dead_addresses_of_a_name_share_the_deadline(monkeypatch: pytest
             label = "three dead addresses of one name, %s, %.1f s" % (name, deadline)
             return lambda: keeps_deadline(label, lambda: timed(lambda: CALLS[name](url, deadline)), deadline)
 
-        concurrently({"%s %s" % (name, deadline): job(name, deadline) for name in CALLS for deadline in (SHORT, 0.7)})
+        together({"%s %s" % (name, deadline): job(name, deadline) for name in CALLS for deadline in (SHORT, 0.7)})
 
 
 @pytest.mark.parametrize("first", ["dead", "refusing"])
 def test_another_address_of_the_name_is_tried(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with DeadAddress() as dead, Server() as server:
         url = "http://" + NAME
-        server.script = platform(url)
+        server.script = service(url)
         bad = dead.addresses[0] if first == "dead" else ("127.0.0.1", closed_port())
         reach(monkeypatch, bad, ("127.0.0.1", server.port))
         def job(name: str) -> Callable[[], Any]:
@@ -409,7 +403,7 @@ def test_another_address_of_the_name_is_tried(first: str, monkeypatch: pytest.Mo
 
         jobs = {name: job(name) for name in SINGLE}
         jobs["wait"] = lambda: client(url).wait_until_ready(connected(url), timeout=1.6 if first == "dead" else LONG)
-        assert concurrently(jobs)["wait"].is_ready
+        assert together(jobs)["wait"].is_ready
 
 
 def test_localhost_is_tried_by_ipv4_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +420,7 @@ def test_localhost_is_tried_by_ipv4_first(monkeypatch: pytest.MonkeyPatch) -> No
 
         monkeypatch.setattr(socket, "socket", Noting)
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(both_kinds))
-        server.script = platform("http://localhost:%d" % server.port)
+        server.script = service("http://localhost:%d" % server.port)
         Jamsocket(dev=True, port=server.port).connect()
         assert order == ["127.0.0.1"]
 
@@ -445,7 +439,7 @@ def test_a_name_that_leads_nowhere_is_a_network_error(raised: Any, monkeypatch: 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     for call in SINGLE.values():
         failure(lambda: call("http://" + NAME, LONG), NetworkError)
-    concurrently({name: lambda call=call: failure(lambda: call("http://" + NAME, 0.1), JamsocketTimeout)  # type: ignore
+    together({name: lambda call=call: failure(lambda: call("http://" + NAME, 0.1), JamsocketTimeout)  # type: ignore
                   for name, call in LASTING.items()})
 
 
@@ -463,7 +457,7 @@ def test_a_refused_connection_is_a_network_error_or_waited_for() -> None:
     def job(name: str) -> Callable[[], Any]:
         return lambda: keeps_deadline("a refused connection, " + name, lambda: timed(lambda: LASTING[name](url, SHORT)))
 
-    concurrently({name: job(name) for name in LASTING})
+    together({name: job(name) for name in LASTING})
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -547,7 +541,7 @@ def test_threads_share_a_client_without_mixing_answers() -> None:
                     assert one.status(own).time == own
             return run
 
-        concurrently({"key-%d" % number: job("key-%d" % number) for number in range(20)}, 20)
+        together({"key-%d" % number: job("key-%d" % number) for number in range(20)}, 20)
         assert len(server.requests) == 200
 
 
@@ -574,8 +568,7 @@ sys.stdin.read()
 
 
 def interrupt(name: str, where: str, steps: Any) -> None:
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    paths = [] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [root]
+    paths = [] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [str(ROOT)]
     with Server(steps) as server:
         process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, name, server.url, *paths],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -608,8 +601,8 @@ def test_ctrl_c_leaves_a_call_at_once_with_the_socket_closed() -> None:
     body: List[Step] = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", Silence()]
     cases: Dict[str, Tuple[Sequence[str], Any]] = {
         "before the answer": (("connect", "wait", "stream"), [Silence()]),
-        "in the answer": (("status", "stream"), both([streamed("scheduled"), Silence()], body)),
+        "in the answer": (("status", "stream"), channels([streamed("scheduled"), Silence()], body)),
         "in a pause": (("wait",), [answer(b"", 429, [("Retry-After", "3600")])]),
     }
-    concurrently({"%s, %s" % (name, where): (lambda name=name, where=where: interrupt(  # type: ignore[misc]
+    together({"%s, %s" % (name, where): (lambda name=name, where=where: interrupt(  # type: ignore[misc]
         name, where, cases[where][1])) for where, (names, _) in cases.items() for name in names}, 6)

@@ -11,7 +11,7 @@ import pytest
 
 from kit.certificates import Certificates
 from local.local_platform import LocalPlatform
-from kit.places import PROGRAMS, TOKEN, Place, run, shared_platform
+from kit.places import PROGRAMS, TOKEN, Place, run
 from kit.server import Server, Silence, answer, closed_port
 
 

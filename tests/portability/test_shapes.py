@@ -16,7 +16,7 @@ from typing import List, Sequence
 import pytest
 
 from local.local_platform import LocalPlatform
-from kit.places import FILE, PROGRAMS, LONG, TOKEN, Done, Place, run, shared_platform
+from kit.places import FILE, PROGRAMS, LONG, TOKEN, Done, Place, run
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Sequence
 
 import pytest
 
-from kit.clusters import APIS, ID, LIFE, LONG, Api, api, by_call, statuses, together
+from kit.deadlines import LONG
+from kit.platforms import APIS, Api, ID, LIFE, events, in_turn, statuses
+from kit.threads import for_each
 from jamsocket_lite import JamsocketTimeout, ProtocolError
 from kit.server import Dribble, Pause, Repeat, Request, Server, Silence, Step, Wait, answer, chunk, event, stream_head
-
-__all__ = ["api"]
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -45,7 +45,7 @@ class Heard(NamedTuple):
 
 def listen(api: Api, *openings: Sequence[Step], timeout: Optional[float] = LONG) -> Heard:
     """All that a stream yields whose openings are answered so, until it is `terminated`."""
-    with Server(by_call(api, stream=openings)) as server:
+    with Server(api.channels(in_turn(*openings))) as server:
         heard = statuses(list(api.client(server.url).status_stream(ID, timeout=timeout)))
         assert server.wait_closed(LONG)
         opened = [request for request in server.requests if request.target == api.stream_target()]
@@ -62,7 +62,7 @@ def heard(api: Api, *bodies: bytes) -> List[str]:
 
 def on_both(check: Callable[[Api, T], None], cases: Sequence[T]) -> None:
     """Checks each case with either platform, all at once: those that open a stream again mostly wait."""
-    together(lambda row: check(*row), [(api, case) for api in APIS.values() for case in cases])
+    for_each(lambda row: check(*row), [(api, case) for api in APIS.values() for case in cases])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_a_state_is_yielded_as_soon_as_its_event_is_complete(api: Api) -> None:
     gates = [threading.Event() for _ in range(3)]
     steps: List[Step] = [stream_head(), word("one"), Wait(gates[0]), line("two"), b"\n", Wait(gates[1]),
                          b"\r" + word("three"), Wait(gates[2]), END]
-    with Server(by_call(api, stream=[steps])) as server:
+    with Server(api.channels(steps)) as server:
         stream = api.client(server.url).status_stream(ID, timeout=LONG)
         for gate, expected in zip(gates, ["one", "two", "three"]):
             assert next(stream).status == expected
@@ -201,7 +201,7 @@ def test_a_carriage_return_is_enough_to_complete_an_event(api: Api, end: bytes) 
     """Whether a line feed follows must not be waited for."""
     go = threading.Event()
     steps: List[Step] = [stream_head(), line("one", end) + b"\r", Wait(go), b"\n" + line("two", end) + end, END]
-    with Server(by_call(api, stream=[steps])) as server:
+    with Server(api.channels(steps)) as server:
         stream = api.client(server.url).status_stream(ID, timeout=LONG)
         assert str(next(stream).status) == "one"
         go.set()
@@ -338,7 +338,7 @@ def test_a_retry_is_honoured_up_to_5_seconds() -> None:
 
 def test_retry_is_no_reason_to_pass_the_deadline() -> None:
     def check(api: Api, fields: bytes) -> None:
-        with Server(by_call(api, stream=[[stream_head(), fields + word("one")]])) as server:
+        with Server(api.channels([stream_head(), fields + word("one")])) as server:
             stream = api.client(server.url).status_stream(ID, timeout=0.3)
             with pytest.raises(JamsocketTimeout) as caught:
                 list(stream)
@@ -373,7 +373,7 @@ def test_states_from_the_future_are_yielded_once_each(api: Api) -> None:
 
 def test_a_reason_from_the_future_is_kept(api: Api) -> None:
     last = {"status": "terminated", "time": "t", "termination_reason": "bored", "termination_kind": "gentle"}
-    with Server(by_call(api, stream=[[stream_head(), event(last)]])) as server:
+    with Server(api.channels([stream_head(), event(last)])) as server:
         [state] = api.client(server.url).status_stream(ID, timeout=LONG)
     assert state.to_dict() == last
 
@@ -425,7 +425,7 @@ def test_a_line_and_an_event_may_have_128_kib(api: Api, name: str) -> None:
 
 def test_a_line_or_an_event_of_more_is_refused() -> None:
     def check(api: Api, name: str) -> None:
-        with Server(by_call(api, stream=[[stream_head(), word("one") + LARGE[name] + END]])) as server:
+        with Server(api.channels([stream_head(), word("one") + LARGE[name] + END])) as server:
             stream = api.client(server.url).status_stream(ID, timeout=LONG)
             assert str(next(stream).status) == "one"
             with pytest.raises(ProtocolError, match="line|event") as caught:
@@ -438,7 +438,7 @@ def test_a_line_or_an_event_of_more_is_refused() -> None:
 
 def test_what_never_ends_is_refused_and_not_read_on() -> None:
     def check(api: Api, endless: bytes) -> None:
-        with Server(by_call(api, stream=[[stream_head(), Repeat(endless)]])) as server:
+        with Server(api.channels([stream_head(), Repeat(endless)])) as server:
             with pytest.raises(ProtocolError):
                 list(api.client(server.url).status_stream(ID, timeout=LONG))
             assert server.wait_closed(LONG)

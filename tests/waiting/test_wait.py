@@ -11,13 +11,13 @@ from typing import Any, Callable, Dict, List, Sequence
 import pytest
 
 import jamsocket_lite
-from kit.clusters import (APIS, CRASHING, DEAF, ID, LIFE, LONG, STATUSES, STUBBORN, TIME, Api, Cluster, Gate, api, by_call,
-                      cluster, python, running, statuses, together)
+from kit.backends import CRASHING, DEAF, Gate, STUBBORN, python
+from kit.deadlines import LONG
+from kit.platforms import APIS, Api, Cluster, ID, LIFE, STATUSES, TIME, running, statuses
+from kit.threads import for_each
 from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated, HTTPError, JamsocketError,
                             JamsocketTimeout)
 from kit.server import Pause, Request, Server, Silence, Step, answer, closed_port, event, stream_head
-
-__all__ = ["api", "cluster"]
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -32,7 +32,7 @@ def in_order(seen: Sequence[BackendState]) -> List[str]:
 
 def each_rule(*rules: Callable[[Api], None]) -> None:
     """Checks these with either platform, all at once: they mostly wait."""
-    together(lambda row: row[0](row[1]), [(rule, api) for rule in rules for api in APIS.values()])
+    for_each(lambda row: row[0](row[1]), [(rule, api) for rule in rules for api in APIS.values()])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -196,21 +196,20 @@ def test_a_terminated_backend_is_never_ready(cluster: Cluster) -> None:
 
 def test_an_answer_that_is_over_ends_the_wait(api: Api) -> None:
     """A held key may answer with the state of a backend that is about to end."""
-    with Server(by_call(api, status=[answer(api.state("terminating", termination_reason="swept"))],
-                        stream=[[stream_head(), event(api.state("ready")), Silence()]])) as server:
+    with Server(api.channels([stream_head(), event(api.state("ready")), Silence()],
+                             [answer(api.state("terminating", termination_reason="swept"))])) as server:
         for status in ("terminating", "hard-terminating", "terminated"):
             with pytest.raises(BackendTerminated) as caught:
-                api.client(server.url).wait_until_ready(api.response(server.url, status=status), timeout=LONG)
+                api.client(server.url).wait_until_ready(api.connected(server.url, status=status), timeout=LONG)
             assert caught.value.state.status in ("terminating", "hard-terminating", "terminated")
 
 
 def test_an_answer_that_says_ready_is_not_enough(api: Api) -> None:
     """The platform has to say so after the call began."""
     end = api.state("terminated", exit_error=True)
-    with Server(by_call(api, status=[answer(end)], stream=[[stream_head(), event(api.state("ready")), event(end),
-                                                            Silence()]])) as server:
+    with Server(api.channels([stream_head(), event(api.state("ready")), event(end), Silence()], [answer(end)])) as server:
         with pytest.raises(BackendTerminated):
-            api.client(server.url).wait_until_ready(api.response(server.url, status="ready"), timeout=LONG)
+            api.client(server.url).wait_until_ready(api.connected(server.url, status="ready"), timeout=LONG)
 
 
 def test_a_replayed_ready_waits_for_what_follows(api: Api) -> None:
@@ -218,17 +217,16 @@ def test_a_replayed_ready_waits_for_what_follows(api: Api) -> None:
     def check(pause: float) -> None:
         steps: List[Step] = [stream_head(), event(api.state("ready")), Pause(pause),
                              event(api.state("terminating", termination_reason="swept")), Silence()]
-        with Server(by_call(api, status=[Silence()], stream=[steps])) as server:
+        with Server(api.channels(steps, [Silence()])) as server:
             with pytest.raises(BackendTerminated):
                 api.client(server.url).wait_until_ready(ID, timeout=LONG)
 
-    together(check, [0.0, 0.05, 0.2])
+    for_each(check, [0.0, 0.05, 0.2])
 
 
 def test_the_status_call_decides_on_a_replayed_ready(api: Api) -> None:
     state = api.state("hard-terminating", termination_reason="lost")
-    with Server(by_call(api, status=[answer(state)],
-                        stream=[[stream_head(), event(api.state("ready")), Silence()]])) as server:
+    with Server(api.channels([stream_head(), event(api.state("ready")), Silence()], [answer(state)])) as server:
         with pytest.raises(BackendTerminated) as caught:
             api.client(server.url).wait_until_ready(ID, timeout=LONG)
         assert caught.value.state == BackendState("hard-terminating", TIME, "lost")
@@ -238,7 +236,7 @@ def test_states_from_the_future_do_not_end_a_wait(api: Api) -> None:
     told = [api.state("dreaming"), api.state("waiting", termination_reason="bored"), api.state("ready")]
     seen: List[BackendState] = []
     stream: List[Step] = [stream_head(), *map(event, told), Silence()]
-    with Server(by_call(api, status=[answer(told[-1])], stream=[stream])) as server:
+    with Server(api.channels(stream, [answer(told[-1])])) as server:
         assert api.client(server.url).wait_until_ready(ID, timeout=LONG, on_status=seen.append).is_ready
     assert statuses(seen)[-1] == "ready" and len(set(statuses(seen))) == len(seen)
 
@@ -264,7 +262,7 @@ def a_deadline_tells_what_was_seen_last(api: Api) -> None:
             assert caught.value.last_state == client.status(connected)
             assert "waiting" in str(caught.value)
 
-        together(check, calls)
+        for_each(check, calls)
 
 
 def a_deadline_without_any_word_tells_of_none(api: Api) -> None:
@@ -275,7 +273,7 @@ def a_deadline_without_any_word_tells_of_none(api: Api) -> None:
             assert caught.value.last_state is None
 
         client = api.client(server.url)
-        together(check, [lambda: client.wait_until_ready(ID, timeout=0.2),
+        for_each(check, [lambda: client.wait_until_ready(ID, timeout=0.2),
                          lambda: list(client.status_stream(ID, timeout=0.2))])
 
 
@@ -284,7 +282,7 @@ def a_deadline_holds_while_states_go_on(api: Api) -> None:
     steps: List[Step] = [stream_head()]
     for number in range(2000):
         steps += [event(api.state("word-%d" % number)), Pause(0.005)]
-    with Server(by_call(api, stream=[steps])) as server:
+    with Server(api.channels(steps)) as server:
         def check(call: Callable[[], Any]) -> None:
             start = time.monotonic()
             with pytest.raises(JamsocketTimeout):
@@ -292,7 +290,7 @@ def a_deadline_holds_while_states_go_on(api: Api) -> None:
             assert time.monotonic() - start < 2.0
 
         client = api.client(server.url)
-        together(check, [lambda: client.wait_until_ready(ID, timeout=0.3),
+        for_each(check, [lambda: client.wait_until_ready(ID, timeout=0.3),
                          lambda: list(client.status_stream(ID, timeout=0.3))])
 
 
@@ -315,7 +313,7 @@ def nobody_there_is_waited_out_until_the_deadline(api: Api) -> None:
         with pytest.raises(JamsocketTimeout):
             call()
 
-    together(check, [lambda: client.wait_until_ready(ID, timeout=0.3),
+    for_each(check, [lambda: client.wait_until_ready(ID, timeout=0.3),
                      lambda: list(client.status_stream(ID, timeout=0.3))])
 
 
@@ -378,7 +376,7 @@ def test_a_wait_and_a_stream_go_on_through_what_passes(api: Api) -> None:
                     assert next(stream).is_ready
             assert server.wait_closed(LONG)
 
-    together(check, [(trouble, waits) for trouble in PASSING for waits in (True, False)])
+    for_each(check, [(trouble, waits) for trouble in PASSING for waits in (True, False)])
 
 
 LASTING: Dict[str, Sequence[Step]] = {
@@ -404,7 +402,7 @@ def test_what_will_not_pass_ends_them_at_once(api: Api) -> None:
                 assert isinstance(caught.value, HTTPError) and str(caught.value.status) == trouble
             assert server.wait_closed(LONG)
 
-    together(check, [(trouble, waits) for trouble in LASTING for waits in (True, False)])
+    for_each(check, [(trouble, waits) for trouble in LASTING for waits in (True, False)])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -421,7 +419,7 @@ def test_what_on_status_raises_comes_out_and_frees_the_socket(api: Api, error: B
     def on_status(state: BackendState) -> None:
         raise error
 
-    with Server(by_call(api, stream=[[stream_head(), event(api.state("loading")), Silence()]])) as server:
+    with Server(api.channels([stream_head(), event(api.state("loading")), Silence()])) as server:
         with pytest.raises(type(error)) as caught:
             api.client(server.url).wait_until_ready(ID, timeout=LONG, on_status=on_status)
         assert caught.value is error
@@ -450,7 +448,7 @@ ENDS: Dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("way", list(ENDS))
 def test_leaving_a_stream_frees_its_socket_at_once(api: Api, way: str) -> None:
-    with Server(by_call(api, stream=[[stream_head(), event(api.state("loading")), Silence()]])) as server:
+    with Server(api.channels([stream_head(), event(api.state("loading")), Silence()])) as server:
         stream = api.client(server.url).status_stream(ID)
         ENDS[way](stream)
         del stream
@@ -481,7 +479,7 @@ READY = {"status": "ready", "time": TIME}
 ], ids=["ready", "terminated", "deadline", "refused"])
 def test_a_wait_leaves_no_socket_however_it_ends(api: Api, steps: Sequence[Step], status: Sequence[Step],
                                                  timeout: float) -> None:
-    with Server(by_call(api, status=status, stream=[steps])) as server:
+    with Server(api.channels(steps, status or None)) as server:
         try:
             api.client(server.url).wait_until_ready(ID, timeout=timeout)
         except JamsocketError:
@@ -561,7 +559,7 @@ def a_retry_after_is_respected_whatever_the_stream_tells(api: Api) -> None:
     """A replayed `ready` is a reason to ask for the status, but not sooner than the platform allowed."""
     ready = event(api.state("ready"))
     stream: List[Step] = [stream_head(), ready, Pause(0.2), ready, Pause(0.2), ready, Silence()]
-    with Server(by_call(api, status=[answer(b"", 429, [("Retry-After", "0.8")])], stream=[stream])) as server:
+    with Server(api.channels(stream, [answer(b"", 429, [("Retry-After", "0.8")])])) as server:
         try:
             api.client(server.url).wait_until_ready(ID, timeout=3)
         except JamsocketTimeout:

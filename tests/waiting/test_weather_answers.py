@@ -14,16 +14,19 @@ from urllib.parse import unquote
 import pytest
 
 import jamsocket_lite
+from conftest import ROOT
 from kit.certificates import Certificates
 from jamsocket_lite import (AuthenticationError, BackendState, ConfigurationError, ConnectResponse, HTTPError,
                             Jamsocket, JamsocketError, JamsocketTimeout, NetworkError, ProtocolError, RateLimitError,
                             ValidationError, wait_until_ready)
 from kit.server import (Action, Close, Drain, Dribble, Pause, Peer, Repeat, Request, Reset, Script, Server, Silence, Step,
                     Wait, answer, at_once, chunk, stream_head)
-from kit.weather import (AUTH_NUMBER, AUTH_VALUE, BACKEND_TOKEN, ENV_LINES, ENV_VALUE, LONG, READY_PATH, SECRETS,
-                     SECRET_TOKEN, SHORT, SINGLE, TOKEN, URL_PATH, Call, Timed, against, both, call_connect,
-                     call_status, client, concurrently, connected, events, failed, failure, keeps_deadline,
-                     look_over, name_of, record, right_document, state, streamed, timed, told)
+from kit.calls import Call, SINGLE, call_connect, call_status, name_of, right_document
+from kit.deadlines import LONG, SHORT, Timed, against, keeps_deadline, record, timed
+from kit.platforms import channels, client, connected, events, state, streamed, told
+from kit.secrets import (AUTH_NUMBER, AUTH_VALUE, BACKEND_TOKEN, ENV_LINES, ENV_VALUE, READY_PATH,
+                         SECRETS, SECRET_TOKEN, TOKEN, URL_PATH, failed, failure, look_over)
+from kit.threads import together
 
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -81,7 +84,7 @@ def test_a_slow_answer_ends_with_the_deadline(deadline: float, every: float, sec
     answers = slow_answers(every)
     # The long deadline shows that it is not one read's that counts; for that one call will do.
     names = list(SINGLE) if deadline == SHORT and not secure else ["status"]
-    concurrently({"%s: %s" % (name, weather): job(name, weather, steps)
+    together({"%s: %s" % (name, weather): job(name, weather, steps)
                   for name in names for weather, steps in answers.items()}, width=14)
 
 
@@ -98,7 +101,7 @@ def test_a_slow_error_answer_ends_with_the_deadline() -> None:
         attempt = against(slow[weather], SINGLE[name])
         return lambda: keeps_deadline("%s, %s" % (weather, name), attempt, SHORT, HTTPError, JamsocketTimeout)
 
-    concurrently({"%s: %s" % (name, weather): job(name, weather) for name in SINGLE for weather in slow})
+    together({"%s: %s" % (name, weather): job(name, weather) for name in SINGLE for weather in slow})
 
 
 def test_a_request_that_is_not_taken_ends_with_the_deadline() -> None:
@@ -140,7 +143,7 @@ def test_the_clients_timeout_holds_where_the_call_has_none() -> None:
 
         return lambda: keeps_deadline("silence, the client's timeout, " + name, against([Silence()], without))
 
-    concurrently({name: job(name) for name in SINGLE})
+    together({name: job(name) for name in SINGLE})
 
 
 @each_call
@@ -261,7 +264,7 @@ MOST_EXPENSIVE: Dict[str, bytes] = {
     "numbers": b"[" + b"1.5," * (FULL // 4 - 1) + b"0]",
 }
 def stream_of(*steps: Step) -> Script:
-    return both([stream_head(), *steps], told("starting"))
+    return channels([stream_head(), *steps], told("starting"))
 
 
 def endless_stream(*parts: bytes) -> Script:
@@ -284,7 +287,7 @@ MEMORY.update({
     "an event of a gigabyte, in many lines": ("stream", endless_stream(b"data:x\n" * 2000)),
     "an event with a gigabyte of ids": ("stream", endless_stream(b"id:1\n" * 2000)),
     "an event of a gigabyte, in a wait": ("wait", endless_stream(b"data:", K16)),
-    "a status answer of a gigabyte, in a wait": ("wait", both([Close()], [HEAD + length(GIB), Repeat(K16)])),
+    "a status answer of a gigabyte, in a wait": ("wait", channels([Close()], [HEAD + length(GIB), Repeat(K16)])),
     "states from the future": ("stream", stream_of(*(
         b"".join(b'data:{"status":"state-%d-%s","time":""}\n\n' % (n, b"x" * 2000) for n in range(m, m + 50))
         for m in range(0, 5000, 50)), events("terminated"))),
@@ -294,7 +297,8 @@ MEMORY.update({
 MEASURE = """
 import json, os, re, sys
 sys.path[:0] = json.loads(sys.argv[1])
-from kit.weather import CALLS, JamsocketError
+from jamsocket_lite import JamsocketError
+from kit.calls import CALLS
 def peak():
     with open("/proc/self/status") as file:  # exact, unlike ru_maxrss, which lacks what is still counted elsewhere
         return int(re.search("VmHWM:\\s*(\\d+) kB", file.read()).group(1)) * 1024
@@ -340,8 +344,8 @@ def measure_memory(rows: Mapping[str, Row], seconds: float) -> Dict[str, Tuple[i
             return [streamed("ready", "terminated")]
         return [answer({**connected(server.url).to_dict(), **state("ready")})]
 
-    here = os.path.dirname(os.path.abspath(__file__))
-    paths = [here] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [here, os.path.dirname(here)]
+    tests = str(ROOT / "tests")
+    paths = [tests] if os.environ.get("JAMSOCKET_LITE_INSTALLED") else [tests, str(ROOT)]
     with Server(script) as server:
         asked = [(rows[name][0], "%s/%d" % (server.url, number), 0.5 if rows[name][0] == "wait" else seconds)
                  for number, name in enumerate(names)]
@@ -438,7 +442,7 @@ def test_an_answer_cut_short_is_a_network_error(secure: bool, call: Call, certif
                 assert server.wait_closed(LONG) and server.connections == 1
         return run
 
-    concurrently({"%s %s" % (end, place): job(steps + last) for place, steps in TOO_LITTLE.items()
+    together({"%s %s" % (end, place): job(steps + last) for place, steps in TOO_LITTLE.items()
                   for end, last in ENDS.items() if secure or end != "cut"})
 
 
@@ -1076,7 +1080,7 @@ def test_the_command_line_shows_no_secret_that_the_server_repeats() -> None:
         return run
 
     cases = (("connect", "plain text", 401), ("terminate", "Plane's", 404), ("wait", "the platform's message", 401))
-    concurrently({"%s: %s" % (command, how): job(command, how, status) for command, how, status in cases}, 2)
+    together({"%s: %s" % (command, how): job(command, how, status) for command, how, status in cases}, 2)
 
 
 def test_a_broken_request_shows_no_secret() -> None:

@@ -15,10 +15,13 @@ from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated
                             NetworkError, ProtocolError, wait_until_ready)
 from kit.server import (Close, Dribble, Pause, Repeat, Request, Reset, Script, Server, Silence, Step, Wait, answer, chunk,
                     event, stream_head)
-from kit.weather import (BACKEND_TOKEN, CALLS, GRACE, LASTING, LONG, READY_PATH, SECRETS, SECRET_TOKEN, SHORT, URL_PATH,
-                     Call, Steps, Timed, against, both, client, concurrently, connected, events, failed, failure,
-                     is_stream, keeps_deadline, look_over, name_of, record, state, streamed, timed,
-                     told)
+from kit.calls import CALLS, Call, LASTING, name_of
+from kit.deadlines import GRACE, LONG, SHORT, Timed, against, keeps_deadline, record, timed
+from kit.platforms import (ID, STATUSES, Steps, channels, client, connected, events, in_turn,
+                           is_stream, state, streamed, told)
+from kit.secrets import (BACKEND_TOKEN, READY_PATH, SECRETS, SECRET_TOKEN, URL_PATH, failed,
+                         failure, look_over)
+from kit.threads import together
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -28,12 +31,6 @@ each_call = pytest.mark.parametrize("call", list(LASTING.values()), ids=list(LAS
 HANGS: Sequence[Step] = [Silence()]
 FAILS: Sequence[Step] = [answer(b"oops", 500)]
 PAGE = answer(b"<html><body>Log in</body></html>", 200, [("Content-Type", "text/html")])
-ALL = ("scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated")
-
-
-def in_turn(*steps: Sequence[Step]) -> Steps:
-    """Each request gets the next of these, and the last again and again."""
-    return lambda number: steps[min(number, len(steps)) - 1]
 
 
 def refused(status: int, **headers: str) -> List[Step]:
@@ -67,7 +64,7 @@ class Outcome(NamedTuple):
 
 def run_wait(scenario: Scenario) -> Outcome:
     seen: List[str] = []
-    with Server(both(scenario.stream, scenario.status)) as server:
+    with Server(channels(scenario.stream, scenario.status)) as server:
         backend = connected(server.url, scenario.known)
         result, seconds = timed(lambda: client(server.url).wait_until_ready(
             backend, timeout=scenario.timeout, on_status=lambda state: seen.append(state.status)))
@@ -83,7 +80,7 @@ def run_stream(scenario: Scenario) -> Outcome:
             seen.append(state.status)
         return seen
 
-    with Server(both(scenario.stream, scenario.status)) as server:
+    with Server(channels(scenario.stream, scenario.status)) as server:
         result, seconds = timed(follow)
         assert server.wait_closed(LONG), "a connection is still open"
         return Outcome(result, seconds, seen, server.requests)
@@ -95,11 +92,11 @@ RETURNS: Dict[str, Scenario] = {
         [streamed("scheduled", "waiting"), Pause(0.8), events("ready"), Silence()], HANGS, "ready", 3.0),
     "live ready, the status call fails": Scenario(
         [streamed("scheduled", "waiting"), Pause(0.8), events("ready"), Silence()], FAILS, "ready", 3.0),
-    "replayed ready, the status call hangs": Scenario([streamed(*ALL[:5]), Silence()], HANGS, "ready"),
-    "replayed ready, the status call fails": Scenario([streamed(*ALL[:5]), Silence()], FAILS, "ready"),
-    "replayed ready, the status call confirms it": Scenario([streamed(*ALL[:5]), Silence()], told("ready"), "ready",
+    "replayed ready, the status call hangs": Scenario([streamed(*STATUSES[:5]), Silence()], HANGS, "ready"),
+    "replayed ready, the status call fails": Scenario([streamed(*STATUSES[:5]), Silence()], FAILS, "ready"),
+    "replayed ready, the status call confirms it": Scenario([streamed(*STATUSES[:5]), Silence()], told("ready"), "ready",
                                                             2.0),
-    "the stream closes after ready": Scenario([streamed(*ALL[:5])], told("ready"), "ready"),
+    "the stream closes after ready": Scenario([streamed(*STATUSES[:5])], told("ready"), "ready"),
     "opens only at the third try": Scenario(
         in_turn([Close()], [answer(b"", 503)], [streamed("waiting", "ready"), Silence()]), FAILS, "ready"),
     "reset, cut, malformed, then there": Scenario(
@@ -158,36 +155,36 @@ RETURNS: Dict[str, Scenario] = {
         in_turn(refused(502), [PAGE], told("ready")), "ready"),
     "the first request is never answered": Scenario(
         in_turn([Close()], [streamed("ready"), Silence()]), in_turn(HANGS, told("ready")), "ready"),
-    "connect said ready": Scenario([streamed(*ALL[:5]), Silence()], told("ready"), "ready", 2.0, known="ready"),
-    "connect said ready, the status call fails": Scenario([streamed(*ALL[:5]), Silence()], FAILS, "ready",
+    "connect said ready": Scenario([streamed(*STATUSES[:5]), Silence()], told("ready"), "ready", 2.0, known="ready"),
+    "connect said ready, the status call fails": Scenario([streamed(*STATUSES[:5]), Silence()], FAILS, "ready",
                                                           known="ready"),
     "connect said a word from the future": Scenario([streamed("ready"), Silence()], told("ready"), "ready",
                                                     known="dozing"),
 }
 
 WILL_NEVER_BE: Dict[str, Scenario] = {
-    "replayed, over at once": Scenario([streamed(*ALL), Silence()], refused(404), BackendTerminated),
-    "replayed, over, and the status call still says ready": Scenario([streamed(*ALL), Silence()], told("ready"),
+    "replayed, over at once": Scenario([streamed(*STATUSES), Silence()], refused(404), BackendTerminated),
+    "replayed, over, and the status call still says ready": Scenario([streamed(*STATUSES), Silence()], told("ready"),
                                                                      BackendTerminated, 0.9),
-    "replayed, terminating": Scenario([streamed(*ALL[:6]), Silence()], HANGS, BackendTerminated),
+    "replayed, terminating": Scenario([streamed(*STATUSES[:6]), Silence()], HANGS, BackendTerminated),
     "replayed in two parts": Scenario(
-        [streamed(*ALL[:5]), Pause(0.3), events("terminated"), Silence()], refused(404), BackendTerminated),
+        [streamed(*STATUSES[:5]), Pause(0.3), events("terminated"), Silence()], refused(404), BackendTerminated),
     "replayed in many parts": Scenario(
         [stream_head(), Dribble(events("scheduled", "ready", "terminated"), 0.003), Silence()], refused(404),
         BackendTerminated),
     "replayed, cut after ready": Scenario(
-        in_turn([streamed(*ALL[:5])], [streamed(*ALL[:5])], [streamed(*ALL), Silence()]), refused(404),
+        in_turn([streamed(*STATUSES[:5])], [streamed(*STATUSES[:5])], [streamed(*STATUSES), Silence()]), refused(404),
         BackendTerminated),
     "replayed, cut after ready, nothing else works": Scenario(
-        in_turn([streamed(*ALL[:5])], [streamed(*ALL[:5])], [streamed(*ALL), Silence()]), FAILS, BackendTerminated),
-    "replayed, the end held back": Scenario([streamed(*ALL[:5]), Silence()], told("terminating"), BackendTerminated),
-    "replayed, the end held back, hard": Scenario([streamed(*ALL[:5]), Silence()], told("hard-terminating"),
+        in_turn([streamed(*STATUSES[:5])], [streamed(*STATUSES[:5])], [streamed(*STATUSES), Silence()]), FAILS, BackendTerminated),
+    "replayed, the end held back": Scenario([streamed(*STATUSES[:5]), Silence()], told("terminating"), BackendTerminated),
+    "replayed, the end held back, hard": Scenario([streamed(*STATUSES[:5]), Silence()], told("hard-terminating"),
                                                   BackendTerminated),
     "replayed, in one piece with a cut chunk": Scenario(
-        [stream_head(True) + chunk(events(*ALL)) + b"ffff\r\n"], refused(404), BackendTerminated),
+        [stream_head(True) + chunk(events(*STATUSES)) + b"ffff\r\n"], refused(404), BackendTerminated),
     "the status call says terminated": Scenario(HANGS, told("terminated"), BackendTerminated),
     "connect said ready, it is not": Scenario(HANGS, told("terminating"), BackendTerminated, known="ready"),
-    "connect said ready, it is over": Scenario([streamed(*ALL), Silence()], refused(404), BackendTerminated,
+    "connect said ready, it is over": Scenario([streamed(*STATUSES), Silence()], refused(404), BackendTerminated,
                                                known="ready"),
     "a startup timeout": Scenario([streamed("waiting"), events("hard-terminating"), Silence()], HANGS,
                                   BackendTerminated),
@@ -225,31 +222,31 @@ ALIKE: Dict[str, Scenario] = {  # a wait and a stream end alike
 }
 
 STREAMS: Dict[str, Scenario] = {
-    "the whole life": Scenario([streamed(*ALL)], FAILS, list(ALL)),
-    "never ends after terminated": Scenario([streamed(*ALL), Silence()], HANGS, list(ALL), 2.0),
+    "the whole life": Scenario([streamed(*STATUSES)], FAILS, list(STATUSES)),
+    "never ends after terminated": Scenario([streamed(*STATUSES), Silence()], HANGS, list(STATUSES), 2.0),
     "keep-alive after terminated": Scenario([streamed("terminated"), Repeat(b":\n", pause=0.02)], HANGS, ["terminated"],
                                             2.0),
     "skipped states": Scenario([streamed("loading", "terminated"), Silence()], HANGS, ["loading", "terminated"]),
-    "each state twice": Scenario([streamed(*(status for status in ALL for _ in range(2)))], HANGS, list(ALL)),
+    "each state twice": Scenario([streamed(*(status for status in STATUSES for _ in range(2)))], HANGS, list(STATUSES)),
     "out of order": Scenario([streamed("waiting", "scheduled", "ready", "loading", "waiting", "terminated")], HANGS,
                              ["waiting", "ready", "terminated"]),
     "from the future": Scenario(
         [streamed("scheduled", "dreaming", "dreaming", "ready", "basking", "dreaming", "terminated")], HANGS,
         ["scheduled", "dreaming", "ready", "basking", "terminated"]),
     "cut again and again": Scenario(
-        in_turn([streamed("scheduled")], [streamed("scheduled", "loading")[:-1]], [Reset()], [streamed(*ALL[:5])],
-                [PAGE], refused(503), [streamed(*ALL), Silence()]), FAILS, list(ALL), 8.0),
+        in_turn([streamed("scheduled")], [streamed("scheduled", "loading")[:-1]], [Reset()], [streamed(*STATUSES[:5])],
+                [PAGE], refused(503), [streamed(*STATUSES), Silence()]), FAILS, list(STATUSES), 8.0),
     "ends in the middle of a chunk": Scenario(
         in_turn([stream_head(True) + chunk(events("scheduled")) + chunk(events("loading", "ready"))[:-40]],
-                [stream_head(True) + chunk(events(*ALL)), Silence()]), FAILS, list(ALL)),
-    "opens only at the third try": Scenario(in_turn([Close()], refused(503), [streamed(*ALL)]), FAILS, list(ALL)),
-    "404 in the first moments": Scenario(in_turn(refused(404), refused(404), [streamed(*ALL)]), told("ready"),
-                                         list(ALL)),
-    "429, then there": Scenario(in_turn(refused(429, Retry_After="0.3"), [streamed(*ALL)]), FAILS, list(ALL)),
+                [stream_head(True) + chunk(events(*STATUSES)), Silence()]), FAILS, list(STATUSES)),
+    "opens only at the third try": Scenario(in_turn([Close()], refused(503), [streamed(*STATUSES)]), FAILS, list(STATUSES)),
+    "404 in the first moments": Scenario(in_turn(refused(404), refused(404), [streamed(*STATUSES)]), told("ready"),
+                                         list(STATUSES)),
+    "429, then there": Scenario(in_turn(refused(429, Retry_After="0.3"), [streamed(*STATUSES)]), FAILS, list(STATUSES)),
     "dribbled": Scenario([stream_head(), Dribble(events("ready", "terminated"), 0.003)], HANGS,
                          ["ready", "terminated"]),
     "chunks of one byte": Scenario(
-        [stream_head(True), b"".join(chunk(bytes([byte])) for byte in events(*ALL))], HANGS, list(ALL)),
+        [stream_head(True), b"".join(chunk(bytes([byte])) for byte in events(*STATUSES))], HANGS, list(STATUSES)),
     "the status call alone works": Scenario([Close()], told("ready"), JamsocketTimeout, 2.0, 1.2),
     "a stream that is a page": Scenario([PAGE], told("ready"), ProtocolError),
     "a stream that is JSON": Scenario(told("ready"), told("ready"), ProtocolError),
@@ -331,7 +328,7 @@ class Outcomes:
         def whole(job: Callable[[], Outcome]) -> Callable[[], Timed]:
             return lambda: timed(job)
 
-        self._done = concurrently({"%s: %s" % key: whole(job) for key, job in jobs().items()}, 48)
+        self._done = together({"%s: %s" % key: whole(job) for key, job in jobs().items()}, 48)
 
     def of(self, kind: str, name: str) -> Outcome:
         outcome = self._done["%s: %s" % (kind, name)].outcome
@@ -357,7 +354,7 @@ def check(kind: str, name: str, scenario: Scenario, outcome: Outcome) -> None:
         assert outcome.seen == scenario.expected
     assert scenario.least <= outcome.seconds <= scenario.within
     # Each state once, in order, and nothing that only the API's own calls are to get.
-    ranks = [ALL.index(status) for status in outcome.seen if status in ALL]
+    ranks = [STATUSES.index(status) for status in outcome.seen if status in STATUSES]
     assert ranks == sorted(set(ranks)) and len(set(outcome.seen)) == len(outcome.seen)
     for request in outcome.requests:
         assert request.method == "GET" and request.header("Authorization") is None
@@ -378,7 +375,7 @@ def test_a_wait_returns_once_the_platform_says_ready(name: str, outcomes: Outcom
 def test_a_wait_never_returns_a_ready_that_is_over(name: str, outcomes: Outcomes) -> None:
     outcome = outcomes.of("wait", name)
     check("wait", name, WILL_NEVER_BE[name], outcome)
-    assert ALL.index(outcome.result.state.status) > ALL.index("ready")
+    assert STATUSES.index(outcome.result.state.status) > STATUSES.index("ready")
     assert outcome.seen[-1:] in ([outcome.result.state.status], [])
 
 
@@ -428,7 +425,7 @@ def test_pauses_are_jittered() -> None:
             backend = "%s/v2/backend/%d/status" % (server.url, threading.get_ident())
             failure(lambda: wait_until_ready(backend, timeout=0.7), JamsocketTimeout)
 
-        concurrently({str(number): one for number in range(16)}, 16)
+        together({str(number): one for number in range(16)}, 16)
         by_waiter: Dict[str, List[float]] = {}
         for request in server.requests:
             if is_stream(request):
@@ -481,24 +478,24 @@ def slow_weather(every: float) -> Dict[str, Script]:
         "dribbled status lines": [Dribble(head * 50, every)],
         "dribbled headers": [head, Dribble(b"X-Slow: " + b"x" * 500, every)],
         "headers for ever": [head, Repeat(b"X: y\r\n", pause=every)],
-        "a dribbled event": both([stream_head(), Dribble(b"data:" + b" " * 500, every)], waiting),
-        "a dribbled event in chunks": both([stream_head(True), Repeat(chunk(b" "), pause=every)], waiting),
-        "a dribbled chunk size": both([stream_head(True), Dribble(b"5; " + b"x" * 500, every)], waiting),
-        "comments for ever": both([stream_head(), Repeat(b":\n", pause=every)], waiting),
-        "comments for ever, without a pause": both([stream_head(), Repeat(b":keep-alive\n\n" * 50)], waiting),
-        "garbage for ever, without a pause": both([stream_head(), Repeat(b"data:{}\n\n" * 50)], waiting),
-        "the same state for ever, without a pause": both([stream_head(), Repeat(events("waiting") * 20)], waiting),
-        "states that are no longer true": both([stream_head(), Repeat(events("waiting", "scheduled"), pause=every)],
+        "a dribbled event": channels([stream_head(), Dribble(b"data:" + b" " * 500, every)], waiting),
+        "a dribbled event in chunks": channels([stream_head(True), Repeat(chunk(b" "), pause=every)], waiting),
+        "a dribbled chunk size": channels([stream_head(True), Dribble(b"5; " + b"x" * 500, every)], waiting),
+        "comments for ever": channels([stream_head(), Repeat(b":\n", pause=every)], waiting),
+        "comments for ever, without a pause": channels([stream_head(), Repeat(b":keep-alive\n\n" * 50)], waiting),
+        "garbage for ever, without a pause": channels([stream_head(), Repeat(b"data:{}\n\n" * 50)], waiting),
+        "the same state for ever, without a pause": channels([stream_head(), Repeat(events("waiting") * 20)], waiting),
+        "states that are no longer true": channels([stream_head(), Repeat(events("waiting", "scheduled"), pause=every)],
                                                waiting),
-        "no event": both([stream_head(), Silence()], waiting),
-        "no event, no status": both([stream_head(), Silence()], HANGS),
-        "ends at once each time": both([stream_head()], waiting),
+        "no event": channels([stream_head(), Silence()], waiting),
+        "no event, no status": channels([stream_head(), Silence()], HANGS),
+        "ends at once each time": channels([stream_head()], waiting),
         "closed each time": [Close()],
         "reset each time": [Reset()],
         "500 each time": FAILS,
         "a dribbled error": [b"HTTP/1.1 500 Oops\r\nContent-Length: 500\r\n\r\n", Dribble(b"x" * 500, every)],
-        "retry in an hour": both([stream_head() + b"retry:3600000\n\n"], waiting),
-        "a dribbled status answer": both(HANGS, [head + b"Content-Length: 500\r\n\r\n", Dribble(b" " * 500, every)]),
+        "retry in an hour": channels([stream_head() + b"retry:3600000\n\n"], waiting),
+        "a dribbled status answer": channels(HANGS, [head + b"Content-Length: 500\r\n\r\n", Dribble(b" " * 500, every)]),
     }
 
 
@@ -509,7 +506,7 @@ def test_a_wait_and_a_stream_end_with_their_deadline(deadline: float, every: flo
         return lambda: keeps_deadline("%s, %s" % (weather, name), attempt, deadline)
 
     # The long deadline shows that it is not one read's that counts: nothing without a pause is needed for that.
-    concurrently({"%s: %s" % (name, weather): job(name, weather, script)
+    together({"%s: %s" % (name, weather): job(name, weather, script)
                   for name in LASTING for weather, script in slow_weather(every).items()
                   if deadline == SHORT or "without a pause" not in weather}, 14 if deadline == SHORT else 40)
 
@@ -522,7 +519,7 @@ def test_a_tls_handshake_that_never_comes_ends_with_the_deadline(certificates: C
         attempt = against([], CALLS[name], SHORT, options, tls=tls, handshake=handshake, every=0.04)
         return lambda: keeps_deadline("a TLS handshake: %s, %s" % (handshake, name), attempt)
 
-    concurrently({"%s: %s" % (name, handshake): job(name, handshake) for name in CALLS
+    together({"%s: %s" % (name, handshake): job(name, handshake) for name in CALLS
                   for handshake in ("silent", "dribble")})
 
 
@@ -534,14 +531,14 @@ def test_the_deadline_tells_the_last_state() -> None:
                 assert (last and last.status) == expected
         return run
 
-    told_two, told_none = both([streamed("scheduled", "starting"), Silence()], HANGS), both(HANGS, HANGS)
-    concurrently({**{"some, " + name: job(name, told_two, "starting") for name in LASTING},
+    told_two, told_none = channels([streamed("scheduled", "starting"), Silence()], HANGS), channels(HANGS, HANGS)
+    together({**{"some, " + name: job(name, told_two, "starting") for name in LASTING},
                   **{"none, " + name: job(name, told_none, None) for name in LASTING}})
 
 
 def test_time_in_the_callers_hands_counts_too() -> None:
     """A stream's deadline runs while the caller thinks about a state."""
-    with Server(both([streamed("scheduled"), Silence()], HANGS)) as server:
+    with Server(channels([streamed("scheduled"), Silence()], HANGS)) as server:
         states = client(server.url).status_stream(connected(server.url), timeout=SHORT)
         assert next(states).status == "scheduled"
         time.sleep(SHORT)
@@ -557,13 +554,13 @@ def test_time_in_the_callers_hands_counts_too() -> None:
 @pytest.mark.parametrize("chunked", [False, True], ids=["plain", "chunked"])
 def test_a_state_is_yielded_as_soon_as_its_event_is_complete(chunked: bool) -> None:
     """The next event comes only after the caller has had this one."""
-    gates = {status: threading.Event() for status in ALL}
+    gates = {status: threading.Event() for status in STATUSES}
     steps: List[Step] = [stream_head(chunked)]
-    for status in ALL:
+    for status in STATUSES:
         steps += [Wait(gates[status]), chunk(events(status)) if chunked else events(status)]
-    with Server(both([*steps, Silence()], HANGS)) as server:
+    with Server(channels([*steps, Silence()], HANGS)) as server:
         states = client(server.url).status_stream(connected(server.url), timeout=LONG)
-        for status in ALL:
+        for status in STATUSES:
             gates[status].set()
             assert next(states).status == status
         with pytest.raises(StopIteration):
@@ -572,7 +569,7 @@ def test_a_state_is_yielded_as_soon_as_its_event_is_complete(chunked: bool) -> N
 
 
 def test_a_status_is_told_to_the_caller_of_a_wait_as_soon_as_it_is_known() -> None:
-    gates = {status: threading.Event() for status in ALL[:5]}
+    gates = {status: threading.Event() for status in STATUSES[:5]}
     steps: List[Step] = [stream_head()]
     for status in gates:
         steps += [Wait(gates[status]), events(status)]
@@ -580,13 +577,13 @@ def test_a_status_is_told_to_the_caller_of_a_wait_as_soon_as_it_is_known() -> No
 
     def on_status(state: BackendState) -> None:
         seen.append(state.status)
-        for status in ALL[:ALL.index(state.status) + 2]:
+        for status in STATUSES[:STATUSES.index(state.status) + 2]:
             gates.get(status, threading.Event()).set()
 
     gates["scheduled"].set()
-    with Server(both([*steps, Silence()], told("ready"))) as server:
+    with Server(channels([*steps, Silence()], told("ready"))) as server:
         assert client(server.url).wait_until_ready(connected(server.url), timeout=LONG, on_status=on_status).is_ready
-    assert seen == list(ALL[:5])
+    assert seen == list(STATUSES[:5])
 
 
 def leave_by_close(states: Any) -> None:
@@ -614,7 +611,7 @@ def leave_unstarted(states: Any) -> None:
 def test_leaving_a_stream_frees_its_socket_at_once(leave: Callable[[Any], None]) -> None:
     gc.disable()  # it must not depend on the collector
     try:
-        with Server(both([streamed("scheduled"), Silence()], HANGS)) as server:
+        with Server(channels([streamed("scheduled"), Silence()], HANGS)) as server:
             leave(client(server.url).status_stream(connected(server.url), timeout=LONG))
             assert server.wait_closed(2.0)
     finally:
@@ -632,7 +629,7 @@ def test_what_on_status_raises_ends_the_wait_and_passes_as_it_is(kind: Type[Base
     def on_status(state: BackendState) -> None:
         raise mine
 
-    with Server(both([streamed("scheduled"), Silence()], HANGS)) as server:
+    with Server(channels([streamed("scheduled"), Silence()], HANGS)) as server:
         with pytest.raises(kind) as caught:
             client(server.url).wait_until_ready(connected(server.url), timeout=LONG, on_status=on_status)
         assert caught.value is mine and mine.__cause__ is None and mine.__context__ is None
@@ -641,7 +638,7 @@ def test_what_on_status_raises_ends_the_wait_and_passes_as_it_is(kind: Type[Base
 
 def test_the_function_waits_as_the_method_does() -> None:
     for backend in (lambda url: connected(url), lambda url: connected(url).status_url):
-        with Server(both([streamed("scheduled", "ready"), Silence()], told("ready"))) as server:
+        with Server(channels([streamed("scheduled", "ready"), Silence()], told("ready"))) as server:
             assert wait_until_ready(backend(server.url), timeout=LONG).is_ready
             assert all(request.header("Authorization") is None for request in server.requests)
     with Server(HANGS) as server:
@@ -651,7 +648,7 @@ def test_the_function_waits_as_the_method_does() -> None:
 
 def test_a_backend_that_connect_called_terminated_is_not_asked_for() -> None:
     with Server() as server:
-        for status in ALL[5:]:
+        for status in STATUSES[5:]:
             backend = connected(server.url, status)
             error = failure(lambda: client(server.url).wait_until_ready(backend), BackendTerminated)
             assert error.state.status == status
@@ -679,11 +676,11 @@ def test_no_error_of_a_wait_or_a_stream_shows_a_secret_that_the_server_repeats(c
     everything = "; ".join(known)
     hostile: Dict[str, Script] = {"%d" % status: [answer(everything.encode(), status)] for status in (400, 401, 500)}
     for secret in known:
-        hostile["as a state: " + secret[:4]] = both([streamed(secret), Silence()], HANGS)
-        hostile["as a status: " + secret[:4]] = both(HANGS, told(secret))
-        hostile["as a reason: " + secret[:4]] = both(
+        hostile["as a state: " + secret[:4]] = channels([streamed(secret), Silence()], HANGS)
+        hostile["as a status: " + secret[:4]] = channels(HANGS, told(secret))
+        hostile["as a reason: " + secret[:4]] = channels(
             [stream_head() + event(state("terminating", termination_reason=secret)), event(state("terminated"))], HANGS)
-    hostile["as a type"] = both([answer(b"{}", 200, [("Content-Type", everything)])], FAILS)
+    hostile["as a type"] = channels([answer(b"{}", 200, [("Content-Type", everything)])], FAILS)
     hostile["as a place"] = [answer(b"", 302, [("Location", "http://%s@x/%s" % (BACKEND_TOKEN, URL_PATH))])]
     hostile["as an answer"] = [answer(everything.encode())]
 
@@ -695,5 +692,5 @@ def test_no_error_of_a_wait_or_a_stream_shows_a_secret_that_the_server_repeats(c
                     look_over(outcome)
         return run
 
-    concurrently({name: job(script) for name, script in hostile.items()}, 12)
+    together({name: job(script) for name, script in hostile.items()}, 12)
     record("secrets repeated to a %s" % name_of(call), "searched every text, found none")

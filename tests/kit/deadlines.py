@@ -1,0 +1,103 @@
+"""How long a test waits, and deadlines measured.
+
+With MEASURED set to a file's name, the figures are there at the end of the run, as
+`weather | measured`; those of other runs stay, unless they were measured again.
+"""
+
+import atexit
+import os
+import re
+import time
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Type
+
+from jamsocket_lite import JamsocketError, JamsocketTimeout
+from kit.secrets import failed
+from kit.server import Script, Server
+
+LONG = 20.0  # for what must come to pass: only what is broken takes so long
+SHORT = 0.3  # a deadline that is meant to pass
+GRACE = 0.25  # how long after its deadline a call may return
+
+
+class Timed(NamedTuple):
+    outcome: Any  # what was returned, or raised
+    seconds: float
+
+
+def timed(call: Callable[[], Any]) -> Timed:
+    start = time.monotonic()
+    try:
+        outcome = call()
+    except Exception as error:
+        outcome = error
+    return Timed(outcome, time.monotonic() - start)
+
+
+def wait_until(test: Callable[[], bool], seconds: float = LONG) -> bool:
+    """For what no event tells: the end of a thread, a file of another process."""
+    end = time.monotonic() + seconds
+    while not test():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.0005)
+    return True
+
+
+def keeps_deadline(weather: str, attempt: Callable[[], Timed], deadline: float = SHORT,
+                   *kinds: Type[JamsocketError]) -> Any:
+    """The error with which a call ends at its deadline; without `kinds` it is JamsocketTimeout."""
+    once = attempt()
+    if once.seconds - deadline > GRACE:
+        # A busy machine is late now and then, a client that waits for the wrong thing always.
+        once = attempt()
+    past = once.seconds - deadline
+    error = failed(once.outcome, *(kinds or (JamsocketTimeout,)))
+    if type(error) is JamsocketTimeout:
+        assert past > -0.02, "%.3f s before the deadline" % -past
+    record(weather, "%.0f ms past the deadline of %.1f s" % (max(0.0, past) * 1000, deadline))
+    assert past <= GRACE, "%.3f s past the deadline" % past
+    return error
+
+
+def against(script: Script, call: Callable[..., Any], timeout: float = SHORT,
+            client_options: Optional[Mapping[str, Any]] = None,
+            **server_options: Any) -> Callable[[], Timed]:
+    """An attempt of a call against a server of its own, of which it must let go at once, although
+    it still runs."""
+    def attempt() -> Timed:
+        with Server(script, **server_options) as server:
+            result = timed(lambda: call(server.url, timeout, **(client_options or {})))
+            assert server.wait_closed(LONG), "the connection is still open"
+        return result
+    return attempt
+
+
+# ---------------------------------------------------------------------------------------------------
+# The figures
+# ---------------------------------------------------------------------------------------------------
+
+_rows: Dict[str, str] = {}  # of this run
+
+
+def record(weather: str, measured: str) -> None:
+    """A row of the figures, which holds one line a weather: no port, no address."""
+    port = re.compile(r"127\.0\.0\.1:\d+")
+    _rows[port.sub("127.0.0.1", weather)] = port.sub("127.0.0.1", measured)
+
+
+def _write_figures() -> None:
+    name = os.environ.get("MEASURED")
+    if not name or not _rows:
+        return
+    rows: Dict[str, str] = {}
+    if os.path.exists(name):
+        with open(name, encoding="utf-8") as file:
+            for line in file:
+                weather, _, measured = line.rstrip("\n").partition(" | ")
+                rows[weather] = measured
+    rows.update(_rows)
+    with open(name, "w", encoding="utf-8") as file:
+        file.writelines("%s | %s\n" % row for row in sorted(rows.items()))
+
+
+atexit.register(_write_figures)
