@@ -377,10 +377,10 @@ def program(client: Any) -> List[Any]:
     ready = client.wait_until_ready(connected, timeout=LONG)
     again = client.connect({"key": "room", "spawn": False})
     client.terminate(again)
-    life = statuses(list(client.status_stream(connected, timeout=LONG)))
-    last = client.status(connected)
-    return [connected.spawned, connected.status, connected.ready_url, ready.status, again.spawned, again.status, life,
-            last.status, last.termination_reason, last.termination_kind, last.exit_error,
+    states = list(client.status_stream(connected, timeout=LONG))
+    last = states[-1]
+    return [connected.spawned, connected.status, connected.ready_url, ready.status, again.spawned, again.status,
+            statuses(states), last.status, last.termination_reason, last.termination_kind, bool(last.exit_error),
             again.backend_id == connected.backend_id, type(last.time), len(last.time)]
 
 

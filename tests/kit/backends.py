@@ -30,6 +30,50 @@ while True: signal.pause()
 CRASHING = "raise SystemExit(3)"
 DEAF = "import signal\nwhile True: signal.pause()"  # it never listens
 
+# Leaves with the second connection: the first is the platform's look whether anybody listens.
+LEAVING = LISTEN + "s.listen(5); s.accept(); s.accept(); os._exit(int(os.environ['CODE']))"
+# Its child holds a connection to a port of ours until it dies, and does not heed SIGTERM.
+PARENT = LISTEN + """
+import subprocess
+subprocess.Popen([sys.executable, '-S', '-c', '''if True:
+    import os, signal, socket
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    held = socket.create_connection(('127.0.0.1', int(os.environ['WATCH'])))
+    while True: signal.pause()'''])
+s.listen(5)
+while True: signal.pause()
+"""
+# Says what it received, the body in capitals; after an upgrade for as long as the client sends.
+SHOUTING = LISTEN + """
+s.listen(5)
+while True:
+    c, _ = s.accept()
+    head = b''
+    while b'\\r\\n\\r\\n' not in head:
+        data = c.recv(65536)
+        if not data: break
+        head += data
+    else:
+        head, _, rest = head.partition(b'\\r\\n\\r\\n')
+        if b'Upgrade: shout' in head:
+            c.sendall(b'HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\n'
+                      b'Upgrade: shout\\r\\n\\r\\n' + rest.upper())
+            while True:
+                data = c.recv(65536)
+                if not data: break
+                c.sendall(data.upper())
+        else:
+            length = 0
+            for line in head.split(b'\\r\\n'):
+                if line.lower().startswith(b'content-length:'): length = int(line[15:])
+            while len(rest) < length: rest += c.recv(65536)
+            while b'chunked' in head and b'0\\r\\n\\r\\n' not in rest: rest += c.recv(65536)
+            body = head + b'\\n\\n' + rest.upper()
+            c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nX-Mine: 1\\r\\n\\r\\n'
+                      % len(body) + body)
+    c.close()
+"""
+
 # Listens once what it is connected to says so.
 GATED = LISTEN + """
 if sys.argv[2:]: signal.signal(signal.SIGTERM, signal.SIG_IGN)

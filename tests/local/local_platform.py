@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """A Jamsocket platform on this machine: no account, no Docker, one file, the standard library (POSIX, Python 3.7+).
 
-    python3 tests/local/local_platform.py                            # the platform's API v2, with a small backend of its own
-    python3 tests/local/local_platform.py -- node server.js          # your program as the session backend
-    python3 tests/local/local_platform.py --plane -- ./my-backend    # the API of a self-hosted Plane controller instead
+    python3 tests/local/local_platform.py                          # Jamsocket's API, with a small backend of its own
+    python3 tests/local/local_platform.py -- node server.js        # your program as the session backend
+    python3 tests/local/local_platform.py --plane -- ./my-backend  # the API of a self-hosted Plane instead
 
 Every backend is a real process: your command, run with PORT, SESSION_BACKEND_ID, SESSION_BACKEND_KEY (where there is a
 key) and the request's `env` in its environment. It is ready once it accepts connections on 127.0.0.1:PORT. The url of a
 connect answer is reverse-proxied to it, WebSockets too, with the X-Verified-… headers that the platform adds. Backends
 that are idle, too old or too slow to start are ended as the platform would, and all of them end with this program.
+
+It behaves as Jamsocket's dev server and Plane were seen to, where that is unkind too: a key is held until its backend
+has ended, a termination shows a little after its answer, the dev server forgets a backend that has ended.
 
 The same as a library, for tests:
 
@@ -48,10 +51,16 @@ RESERVED_ENV = ("PORT", "SESSION_BACKEND_ID", "SESSION_BACKEND_KEY", "SESSION_BA
                 "JAMSOCKET_SERVICE")
 DEFAULT_COMMAND = (sys.executable, os.path.abspath(__file__), "--backend")
 
-LARGEST_BODY = 1 << 20
+LARGEST_BODY = 1 << 21
 LARGEST_HEAD = 1 << 16
+LONGEST_NAME = 255          # in characters, of a user or a namespace
+LARGEST_SPAWN = 7500        # in bytes: it goes through a notification of the database, which holds 8,000 with its frame
+STATUS_HELD = 0.5           # how long the dev server waits for a backend's first event before it says 404
+SPARED = 0.4                # of the time between two looks at the idle and the old: what is younger is not ended
 PORT_POLL = 0.015           # a port cannot wake us, so look often
 KEPT = 1000                 # terminated backends still known; more, and a server left open would grow for ever
+CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", "*"),
+        ("Access-Control-Allow-Headers", "*, Authorization"))
 
 Check = Callable[[Any, str], None]
 
@@ -72,8 +81,8 @@ class Stop(NamedTuple):
 class Wanted(NamedTuple):
     """A connect request, whichever API it came by."""
     key: Optional[str]
-    scope: Tuple[str, ...]      # what a key is unique in
-    tag: str
+    scope: str                  # what a key is unique in
+    drone: Tuple[Optional[str], Optional[str]]      # the cluster and the pool to spawn in
     may_spawn: bool
     env: Mapping[str, str]
     lifetime: float
@@ -91,9 +100,15 @@ class Ticket(NamedTuple):
 
 
 class Refused(Exception):
-    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST", kind: str = "Other") -> None:
+    """With Jamsocket's `code` and Plane's `kind`. What has no kind is refused by Plane's framework: as plain text."""
+
+    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST", kind: str = "") -> None:
         super().__init__(message)
         self.status, self.message, self.code, self.kind = status, message, code, kind
+
+
+def unknown(what: str) -> Refused:
+    return Refused(404, "no such " + what, "NOT_FOUND", "NotFound")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -101,12 +116,12 @@ class Refused(Exception):
 # ---------------------------------------------------------------------------------------------------------------------
 
 def refuse(path: str, expected: str) -> NoReturn:
-    raise Refused(400, "%s: expected %s" % (path.lstrip(".") or "body", expected))
+    raise Refused(422, "%s: expected %s" % (path.lstrip(".") or "body", expected))
 
 
 def text(shortest: int = 0, longest: float = math.inf) -> Check:
     def check(value: Any, path: str) -> None:
-        if not isinstance(value, str) or "\0" in value or not shortest <= len(value) <= longest:
+        if not isinstance(value, str) or not shortest <= len(value) <= longest:
             refuse(path, "a string" + (" of %d to %g characters" % (shortest, longest) if shortest else ""))
     return check
 
@@ -149,6 +164,8 @@ def environment(value: Any, path: str) -> None:
         if not name or "=" in name or "\0" in name or name in RESERVED_ENV:
             refuse("%s.%s" % (path, name), "a name that is not reserved, without '=' and NUL")
         text()(item, "%s.%s" % (path, name))
+        if "\0" in item:
+            refuse("%s.%s" % (path, name), "a string without NUL")
 
 
 EXECUTABLE: Dict[str, Check] = {
@@ -189,39 +206,51 @@ def parse_json(body: bytes) -> Any:
 # The two APIs: everything in which they differ
 # ---------------------------------------------------------------------------------------------------------------------
 
-def wanted(body: Dict[str, Any], config: Dict[str, Any], key: Optional[str], scope: Tuple[str, ...], tag: str,
-           may_spawn: bool) -> Wanted:
-    return Wanted(key, scope, tag, may_spawn, config.get("executable", {}).get("env", {}),
-                  config.get("lifetime_limit_seconds", math.inf), config.get("max_idle_seconds", math.inf),
-                  body.get("user"), body.get("auth", {}))
+def wanted(body: Dict[str, Any], config: Dict[str, Any], key: Mapping[str, Any], may_spawn: bool) -> Wanted:
+    """What both APIs take alike, and refuse alike: the database behind them takes no more."""
+    user, auth, scope = body.get("user"), body.get("auth", {}), key.get("namespace", "")
+    holds_nul = re.search(r"(?<!\\)(\\\\)*\\u0000", json.dumps([key, user, auth]))
+    if holds_nul or len(user or "") > LONGEST_NAME or len(scope) > LONGEST_NAME \
+            or len(json.dumps(config, ensure_ascii=False).encode()) > LARGEST_SPAWN:
+        raise Refused(500, "Internal error.", "INTERNAL", "Other")
+    return Wanted(key.get("name"), scope, (config.get("cluster"), config.get("pool")), may_spawn,
+                  config.get("executable", {}).get("env", {}), config.get("lifetime_limit_seconds", math.inf),
+                  config.get("max_idle_seconds", math.inf), user, auth)
 
 
 class Jamsocket:
-    """The platform's HTTP API v2."""
+    """The platform's HTTP API v2, as its dev server speaks it, but with the errors of the hosted one where that is on."""
     routes = (("POST", r"/v2/service/([^/]+/[^/]+(?:/[^/]+)?)/connect", "connect"),
               ("GET", r"/v2/backend/([^/]+)/status", "status"),
               ("GET", r"/v2/backend/([^/]+)/status/stream", "stream"),
               ("POST", r"/v2/backend/([^/]+)/terminate", "terminate"))
     status_path = "/v2/backend/%s/status"
-    kind_while_terminating = False
-    ids = False
+    chunks_answers = True
+    type_of_words: Optional[str] = None     # the Content-Type of an error that is plain text
+
+    def __init__(self, hosted: bool) -> None:
+        self.hosted = hosted
 
     def time(self) -> Union[str, int]:
         return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def error(self, refused: Refused) -> Dict[str, Any]:
-        return {"error": {"message": refused.message, "status": refused.status, "code": refused.code,
-                          "id": secrets.token_hex(8)}}
+    def error(self, refused: Refused) -> Tuple[int, Union[str, Dict[str, Any]]]:
+        status = 400 if refused.status == 422 else refused.status
+        if not self.hosted:
+            return status, "" if status == 404 else refused.message
+        return status, {"error": {"message": refused.message, "status": status, "code": refused.code,
+                                  "id": secrets.token_hex(8)}}
 
     def wanted(self, scope: str, body: Any) -> Wanted:
         JAMSOCKET_REQUEST(body, "")
-        spawn, key = body.get("spawn", True), body.get("key")
-        if spawn is False and key is None:
+        spawn = body.get("spawn", True)
+        if spawn is False and "key" not in body:
             raise Refused(400, "spawn: false needs a key")
-        config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {"max_idle_seconds": 300}
-        return wanted(body, config, key, (scope,), "", spawn is not False)
+        config = dict(spawn) if isinstance(spawn, dict) else {"max_idle_seconds": 300}
+        config.pop("cluster", None)     # the dev server has but one
+        return wanted(body, config, {"name": body.get("key"), "namespace": scope}, spawn is not False)
 
-    def answer(self, common: Dict[str, Any]) -> Dict[str, Any]:
+    def answer(self, common: Dict[str, Any], drone: Optional[str]) -> Dict[str, Any]:
         return {**common, "ready_url": ""}
 
     def stop_kind(self, path: str, body: bytes) -> str:
@@ -232,6 +261,19 @@ class Jamsocket:
     def stopped(self) -> Any:
         return {"status": "ok"}
 
+    def state(self, status: str, stop: Optional[Stop], exit_error: bool) -> Dict[str, Any]:
+        state: Dict[str, Any] = {"status": status, "time": self.time()}
+        if stop:
+            state["termination_reason"] = stop.reason
+            if status == "terminated":
+                state["termination_kind"] = stop.kind
+        if exit_error:
+            state["exit_error"] = True
+        return state
+
+    def event(self, state: Dict[str, Any]) -> str:
+        return "data:%s\n\n" % json.dumps(state, separators=(",", ":"))
+
 
 class Plane(Jamsocket):
     """The API of Plane's controller."""
@@ -240,28 +282,41 @@ class Plane(Jamsocket):
               ("GET", r"/pub/b/([^/]+)/status-stream", "stream"),
               ("POST", r"/ctrl/b/([^/]+)/(?:soft|hard)-terminate", "terminate"))
     status_path = "/pub/b/%s/status"
-    kind_while_terminating = True
-    ids = True
+    chunks_answers = False
+    type_of_words = "text/plain; charset=utf-8"
 
     def time(self) -> Union[str, int]:
         return int(time.time() * 1000)
 
-    def error(self, refused: Refused) -> Dict[str, Any]:
-        return {"id": secrets.token_hex(8), "kind": refused.kind, "message": refused.message}
+    def error(self, refused: Refused) -> Tuple[int, Union[str, Dict[str, Any]]]:
+        if not refused.kind:
+            return refused.status, refused.message
+        return refused.status, {"id": secrets.token_hex(8), "kind": refused.kind, "message": refused.message}
 
     def wanted(self, scope: str, body: Any) -> Wanted:
         PLANE_REQUEST(body, "")
-        key, config = body.get("key", {}), body.get("spawn_config", {})
-        return wanted(body, config, key.get("name"), (key.get("namespace", ""),), key.get("tag", ""), bool(config))
+        config = body.get("spawn_config", {})
+        return wanted(body, config, body.get("key", {}), bool(config))
 
-    def answer(self, common: Dict[str, Any]) -> Dict[str, Any]:
-        return {**common, "subdomain": None, "drone": "dr-local" if common["spawned"] else None}
+    def answer(self, common: Dict[str, Any], drone: Optional[str]) -> Dict[str, Any]:
+        return {**common, "subdomain": None, "drone": drone}
 
     def stop_kind(self, path: str, body: bytes) -> str:
         return "hard" if path.endswith("/hard-terminate") else "soft"
 
     def stopped(self) -> Any:
         return None
+
+    def state(self, status: str, stop: Optional[Stop], exit_error: bool) -> Dict[str, Any]:
+        state: Dict[str, Any] = {"status": status, "time": self.time()}
+        if stop:
+            state.update(termination_reason=stop.reason, termination_kind=stop.kind)
+        if status == "terminated":
+            state["exit_error"] = exit_error
+        return state
+
+    def event(self, state: Dict[str, Any]) -> str:
+        return "data: %s\nid: %s\n\n" % (json.dumps(state, separators=(",", ":")), state["status"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -297,11 +352,12 @@ class Backend:
         self._born = self._touched = time.monotonic()
         self._exit_code: Optional[int] = None
         self._stop: Optional[Stop] = None
-        self._enter("scheduled")
+        if platform.plane:
+            self._enter("scheduled")
 
     @property
     def status(self) -> str:
-        return str(self.states[-1]["status"])
+        return str(self.states[-1]["status"]) if self.states else "scheduled"
 
     def wait(self, status: str, timeout: float = 20.0) -> Dict[str, Any]:
         """Wait until it has been through `status`; that state."""
@@ -322,22 +378,29 @@ class Backend:
     def used(self) -> Iterator[None]:
         """While this lasts it is not idle."""
         with self._changed:
+            self._touched = self._touched if self.in_use else time.monotonic()
             self.in_use += 1
         try:
             yield
         finally:
             with self._changed:
                 self.in_use -= 1
-                self._touched = time.monotonic()
+                self._touched = self._touched if self.in_use else time.monotonic()
                 self._changed.notify_all()
 
     def live(self) -> None:
         """All of its life, from scheduled to terminated."""
+        if not self.states:             # the dev server hears of it later than who connected
+            with self._changed:
+                self._changed.wait_for(lambda: self._stop, self._platform.lag)
+            self._enter("scheduled")
         self._enter("loading")
         try:
             process = self._start_process()
         except (OSError, ValueError) as error:
             self._platform.log("backend %s: cannot run %s: %s" % (self.id, self._platform.command[0], error))
+            if not isinstance(error, FileNotFoundError):        # as an image that is there, but does not run
+                self._enter("starting")
             self._enter("terminated")
             return
         self.pid = process.pid
@@ -375,18 +438,24 @@ class Backend:
             if listening(self.port):
                 with self._changed:
                     if not self._over():
-                        self._touched = time.monotonic()
                         self._enter("ready")
                 return
             with self._changed:
                 self._changed.wait(PORT_POLL)
 
+    def _last_use(self) -> float:
+        """As the platform knows it: the proxy tells it when a use begins and ends, and now and then in between."""
+        if not self.in_use:
+            return self._touched
+        used_for = time.monotonic() - self._touched
+        return self._touched + used_for - used_for % self._platform.report
+
     def _next_limit(self) -> Tuple[float, Stop]:
-        limits = [(self._born + self.wanted.lifetime, Stop("soft", "swept"))]
+        swept = min(self._born + self.wanted.lifetime, self._last_use() + self.wanted.max_idle)
+        swept = max(swept, self._born + SPARED * self._platform.sweep)
+        limits = [(self._platform.sweep_after(swept), Stop("soft", "swept"))]
         if self.status != "ready":
             limits.append((self._born + self._platform.startup_timeout, Stop("hard", "startuptimeout")))
-        elif not self.in_use:
-            limits.append((self._touched + self.wanted.max_idle, Stop("soft", "swept")))
         return min(limits)
 
     def _over(self) -> bool:
@@ -404,21 +473,15 @@ class Backend:
                 self._changed.wait_for(lambda: self._exit_code is not None or self._stop and self._stop.kind == "hard",
                                        self._platform.grace)
             if self._exit_code is None and self._stop:
-                self.stop("hard", self._stop.reason)
-                self._enter("hard-terminating")
+                if self._stop.kind == "hard":
+                    self._enter("hard-terminating")
                 kill_group(pid)
                 self._changed.wait_for(lambda: self._exit_code is not None)
             self._enter("terminated")
 
     def _enter(self, status: str) -> None:
-        api = self._platform.api
-        state: Dict[str, Any] = {"status": status, "time": api.time()}
-        if self._stop and STATUSES.index(status) > STATUSES.index("ready"):
-            state["termination_reason"] = self._stop.reason
-            if status == "terminated" or api.kind_while_terminating:
-                state["termination_kind"] = self._stop.kind
-        if status == "terminated" and self._exit_code is not None:
-            state["exit_error"] = self._exit_code != 0
+        stop = self._stop if STATUSES.index(status) > STATUSES.index("ready") else None
+        state = self._platform.api.state(status, stop, bool(self._exit_code))
         with self._changed:
             self.states.append(state)
             if status == "terminated":
@@ -447,6 +510,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
+    def end_headers(self) -> None:
+        """Every page may read every answer. That none starts or ends anything is a matter of what OPTIONS leaves out."""
+        self.send_header(*CORS[0])
+        super().end_headers()
+
     def _dispatch(self) -> None:
         self.platform = self.server.platform
         path = self.path.partition("?")[0]
@@ -458,19 +526,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             self._route(path, self._body())
         except Refused as refused:
-            self._reply(refused.status, self.platform.api.error(refused))
+            status, told = self.platform.api.error(refused)
+            if isinstance(told, str):
+                self._send(status, told.encode(), self.platform.api.type_of_words)
+            else:
+                self._reply(told, status)
 
     def _route(self, path: str, body: bytes) -> None:
         self._record(body)
         for method, pattern, name in self.platform.api.routes:
             match = re.match(pattern + r"\Z", path)
             if match and self.command == "OPTIONS":
-                self._reply(204)
+                self._send(204)
                 return
             if match and method == self.command:
                 getattr(self, "_" + name)(match.group(1), body)
                 return
-        raise Refused(404, "no such endpoint", "NOT_FOUND", "NotFound")
+        raise unknown("endpoint")
 
     def _record(self, body: bytes) -> None:
         if self.platform.recording:
@@ -486,19 +558,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise ConnectionAbortedError("the client left")
         return body
 
-    def _reply(self, status: int, *value: Any) -> None:
-        body = json.dumps(value[0]).encode() if value else b""
+    def _reply(self, value: Any, status: int = 200, chunked: bool = False) -> None:
+        self._send(status, json.dumps(value).encode(), "application/json", chunked)
+
+    def _send(self, status: int, body: bytes = b"", kind: Optional[str] = None, chunked: bool = False) -> None:
+        chunked = chunked and self.request_version != "HTTP/1.0"
         self.send_response(status)
-        if value:
-            self.send_header("Content-Type", "application/json")
-        if self.command in ("GET", "OPTIONS"):      # anyone may look; a page must not start or end anything
-            self.send_header("Access-Control-Allow-Origin", "*")
-        if status != 204:
+        if kind:
+            self.send_header("Content-Type", kind)
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif status != 204:
             self.send_header("Content-Length", str(len(body)))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if chunked:
+            self._write_chunk(body)
+            self._write_chunk(b"")
+        else:
+            self.wfile.write(body)
 
     def _authorize(self, scope: str = "-/-") -> None:
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
@@ -506,7 +585,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.platform.plane and not self.platform.tokens:
             return
         if kind.lower() != "bearer" or not (token in self.platform.tokens or dev and not self.platform.plane):
-            raise Refused(401, "the token is missing or wrong", "UNAUTHORIZED")
+            raise Refused(401, "the token is missing or wrong", "UNAUTHORIZED", "Other")
 
     # The API -----------------------------------------------------------------------------------------------------
 
@@ -519,31 +598,45 @@ class Handler(http.server.BaseHTTPRequestHandler):
         base = self.platform.url
         if re.match(r"[\w.:\[\]-]+\Z", self.headers.get("Host", "")):
             base = "http://" + self.headers["Host"]     # how this client reaches us, whatever we are bound to
-        self._reply(200, self.platform.connect(wanted, base))
+        self._reply(self.platform.connect(wanted, base), chunked=self.platform.api.chunks_answers)
+
+    def _visible(self, name: str) -> Optional[Backend]:
+        """The dev server knows a backend from its first event until its end."""
+        backend = self.platform.known(name)
+        if self.platform.plane or backend and backend.states and backend.status != "terminated":
+            return backend
+        return None
 
     def _find(self, name: str) -> Backend:
-        try:
-            backend = self.platform.backend(name)
-        except KeyError:
-            raise Refused(404, "no such backend", "NOT_FOUND", "NotFound") from None
-        if self.platform.forgets and backend.status == "terminated":
-            raise Refused(404, "no such backend", "NOT_FOUND", "NotFound")
+        backend = self._visible(name)
+        if backend is None:
+            raise unknown("backend")
         return backend
 
     def _status(self, name: str, body: bytes) -> None:
-        self._reply(200, self._find(name).states[-1])
+        platform = self.platform
+        with platform.changed:
+            platform.changed.wait_for(lambda: platform.closing or self._visible(name),
+                                      0.0 if platform.plane else STATUS_HELD)
+            state = self._find(name).states[-1]
+        self._reply(state)
 
     def _terminate(self, name: str, body: bytes) -> None:
         self._authorize()
         backend = self._find(name)
-        backend.stop(self.platform.api.stop_kind(self.path.partition("?")[0], body))
-        self._reply(200, self.platform.api.stopped())
+        kind = self.platform.api.stop_kind(self.path.partition("?")[0], body)
+        self._reply(self.platform.api.stopped())
+        with self.platform.changed:     # until then its state is what it was, for whoever asks or connects
+            self.platform.changed.wait_for(lambda: self.platform.closing, self.platform.lag)
+        backend.stop(kind)
 
     def _stream(self, name: str, body: bytes) -> None:
-        backend = self.platform.known(name)
-        if backend is None and not self.platform.plane and not self.platform.forgets:
-            raise Refused(404, "no such backend", "NOT_FOUND", "NotFound")
         self.close_connection = True
+        if not self.platform.plane and not re.match(r"[a-z0-9-]{1,45}\Z", name):
+            self._start_events()
+            self._write_chunk(b"")
+            return
+        backend = self.platform.known(name)
         self._gone = False
         watcher = self.platform.start_thread(self._watch)
         try:
@@ -562,42 +655,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.platform.changed.notify_all()
 
     def _send_events(self, backend: Optional[Backend]) -> None:
-        api, changed = self.platform.api, self.platform.changed
-        last_id = self.headers.get("Last-Event-ID", "") if api.ids else ""
+        platform, changed = self.platform, self.platform.changed
+        last_id = self.headers.get("Last-Event-ID", "") if platform.plane else ""
         after = STATUSES.index(last_id) if last_id in STATUSES else -1
         states = backend.states if backend else []
         sent = 0
 
         def something() -> bool:
-            return len(states) > sent or self._gone or self.platform.closing
+            return len(states) > sent or self._gone or platform.closing
 
-        if backend or self.platform.plane:      # the dev server does not even send a head for what it does not know
+        if platform.plane:
             self._start_events()
         while True:
             with changed:
-                changed.wait_for(something, self.platform.keep_alive if api.ids else None)
-                if self._gone or self.platform.closing:
+                changed.wait_for(something, platform.keep_alive if platform.plane else None)
+                if self._gone or platform.closing:
                     return
                 new = states[sent:]
+            if not platform.plane and not sent:     # the dev server's head comes with the first event, or never
+                self._start_events()
             for state in new:
                 if STATUSES.index(state["status"]) > after:
-                    self._send_event("data:%s\n%s\n" % (json.dumps(state, separators=(",", ":")),
-                                                        "id:%s\n" % state["status"] if api.ids else ""))
+                    self._write_chunk(platform.api.event(state).encode())
             if not new:
-                self._send_event(":\n\n")
+                self._write_chunk(b":\n\n")
             sent += len(new)
 
     def _start_events(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Cache-Control", "no-cache")
-        self.send_header("Access-Control-Allow-Origin", "*")
         if self.request_version != "HTTP/1.0":
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
-    def _send_event(self, event: str) -> None:
-        data = event.encode()
+    def _write_chunk(self, data: bytes) -> None:
         self.wfile.write(data if self.request_version == "HTTP/1.0" else b"%x\r\n%s\r\n" % (len(data), data))
 
     # The proxy: one request a connection, so that after the heads only bytes have to be passed on ------------------
@@ -605,16 +697,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _proxy(self, token: str) -> None:
         self.close_connection = True
         ticket = self.platform.ticket(token)
-        if ticket is None:
-            self._plain(410, "This url is not, or no longer, one of a backend.\n")
-        elif ticket.backend.status != "ready":
-            self._plain(503, "The backend is %s: wait until it is ready.\n" % ticket.backend.status)
-        else:
-            with ticket.backend.used():
-                self._forward(ticket, token)
+        if ticket is not None:
+            with self.platform.changed:
+                self.platform.changed.wait_for(lambda: ticket.backend.status in STATUSES[STATUSES.index("ready"):])
+        if ticket is None or ticket.backend.status != "ready":
+            self._refuse(410, "This url is not, or no longer, one of a backend.\n")
+            return
+        with ticket.backend.used():
+            self._forward(ticket, token)
 
-    def _plain(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str) -> None:
         self.send_response(status)
+        for header in CORS[1:]:
+            self.send_header(*header)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(message)))
         self.send_header("Connection", "close")
@@ -625,12 +720,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             upstream = socket.create_connection(("127.0.0.1", ticket.backend.port), 10.0)
         except OSError:
-            self._plain(502, "The backend does not accept connections.\n")
+            self._refuse(502, "The backend does not accept connections.\n")
             return
         with upstream:
             upstream.settimeout(None)
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            upstream.sendall(self._forwarded_head(ticket, token))
+            with contextlib.suppress(OSError):      # one that hangs up at once is seen by what it answers
+                upstream.sendall(self._forwarded_head(ticket, token))
             pump = self.platform.start_thread(self._pump_request, upstream)
             try:
                 self._pump_answer(upstream)
@@ -651,10 +747,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                   if name.lower() not in dropped and not name.lower().startswith("x-verified-")]
         if not self._upgrades():
             lines.append("Connection: close")
-        if ticket.user is not None:
-            user = re.sub(r"[\x00-\x1f\x7f]", "?", ticket.user)
-            lines.append("X-Verified-Username: " + user.encode().decode("latin-1"))
-        lines += ["X-Verified-User-Data: " + json.dumps(ticket.auth), "X-Verified-Path: " + self.path.partition("?")[0],
+        if ticket.user is not None and not re.search(r"[\x00-\x1f\x7f]", ticket.user):     # no header can hold it
+            lines.append("X-Verified-Username: " + ticket.user.encode().decode("latin-1"))
+        auth = json.dumps(ticket.auth, ensure_ascii=False, separators=(",", ":"))
+        lines += ["X-Verified-User-Data: " + auth.encode().decode("latin-1"),
+                  "X-Verified-Path: " + self.path.partition("?")[0],
                   "X-Verified-Backend: " + ticket.backend.id, "X-Verified-Secret: " + ticket.secret]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
@@ -676,11 +773,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _pump_answer(self, upstream: socket.socket) -> None:
         head = b""
-        while b"\r\n\r\n" not in head and len(head) < LARGEST_HEAD:
-            data = upstream.recv(65536)
-            if not data:
-                break
-            head += data
+        with contextlib.suppress(ConnectionError):
+            while b"\r\n\r\n" not in head and len(head) < LARGEST_HEAD:
+                data = upstream.recv(65536)
+                if not data:
+                    break
+                head += data
+        if not head:
+            self._refuse(502, "The backend hung up without an answer.\n")
+            return
         self.connection.sendall(self._relayed_head(head))
         while True:
             data = upstream.recv(65536)
@@ -697,8 +798,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         lines = [line for line in lines if not re.match(rb"(connection|keep-alive):", line, re.I)]
         lines.append(b"Connection: close")
         if not re.search(rb"\naccess-control-allow-(origin|methods|headers):", head, re.I):
-            lines += [b"Access-Control-Allow-Origin: *", b"Access-Control-Allow-Methods: *",
-                      b"Access-Control-Allow-Headers: *, Authorization"]
+            lines += ["{}: {}".format(*header).encode() for header in CORS]
         return b"\r\n".join(lines) + end + body
 
 
@@ -727,30 +827,38 @@ class LocalPlatform:
     """The server and its backends. `command` is run for each backend, a small server of our own by default.
 
     `tokens` are accepted for any account and service, besides the dev mode's `-`; with `plane` none is needed unless
-    some are given. `grace` is how long a soft termination may take. `forget` imitates the official dev server: the
-    status of a terminated backend is 404, the stream of an unknown one is never answered. `keep_alive` is how often an
-    idle stream of Plane's carries a comment. `log` gets one line for each change of a state. With `record` off,
-    `requests` stays empty.
+    some are given. The times, in seconds: `startup_timeout` for a backend to listen; `grace` for one to end after a
+    soft termination; `lag` until a termination shows, and, as on the dev server, a new backend; `sweep` from one look
+    at the idle and the old to the next; `report` from one word of the proxy that a backend is in use to the next;
+    `keep_alive` between the comments of an idle stream of Plane's.
+
+    With `plane`: `cluster` and `pool` are those of its one drone, and `controller_url` begins each status_url, or else,
+    as a controller that was not told its url, the address it is bound to. `log` gets one line for each change of a
+    state. With `record` off, `requests` stays empty.
     """
 
     def __init__(self, command: Optional[Sequence[str]] = None, *, host: str = "127.0.0.1", port: int = 0,
-                 plane: bool = False, tokens: Sequence[str] = (), startup_timeout: float = 30.0, grace: float = 10.0,
-                 forget: bool = False, keep_alive: float = 15.0, log: Callable[[str], None] = lambda line: None,
-                 record: bool = True) -> None:
+                 plane: bool = False, tokens: Sequence[str] = (), startup_timeout: float = 30.0, grace: float = 30.0,
+                 lag: float = 0.05, sweep: float = 5.0, report: float = 7.0, keep_alive: float = 15.0,
+                 cluster: str = "local", pool: str = "", controller_url: Optional[str] = None,
+                 log: Callable[[str], None] = lambda line: None, record: bool = True) -> None:
         self.command = list(command or DEFAULT_COMMAND)
         self.host, self.port, self.url = host, port, ""
-        self.plane, self.tokens, self.forgets = plane, tuple(tokens), forget
-        self.startup_timeout, self.grace, self.keep_alive = startup_timeout, grace, keep_alive
+        self.plane, self.tokens = plane, tuple(tokens)
+        self.startup_timeout, self.grace, self.lag = startup_timeout, grace, lag
+        self.sweep, self.report, self.keep_alive = sweep, report, keep_alive
+        self.cluster, self.pool, self.controller_url = cluster, pool, controller_url
         self.log, self.recording = log, record
         self.requests: List[Request] = []
-        self.api = Plane() if plane else Jamsocket()
+        self.api = (Plane if plane else Jamsocket)(hosted=bool(tokens))
         self.changed = threading.Condition()        # guards all that follows, and every backend's state
         self.closing = False
+        self._started = time.monotonic()
         self._server: Optional[Server] = None
         self._threads: Set[threading.Thread] = set()
         self._connections: Set[socket.socket] = set()
         self._backends: Dict[str, Backend] = {}
-        self._keys: Dict[Tuple[str, ...], Backend] = {}
+        self._keys: Dict[Tuple[str, str], Backend] = {}
         self._tickets: Dict[str, Ticket] = {}
 
     def start(self) -> None:
@@ -813,7 +921,7 @@ class LocalPlatform:
         """The answer to a connect request, with urls that begin with `base`."""
         with self.changed:
             if self.closing:
-                raise Refused(503, "the platform is closing", "UNAVAILABLE")
+                raise Refused(503, "the platform is closing", "UNAVAILABLE", "Other")
             backend, spawned = self._held(wanted), False
             if backend is None:
                 backend, spawned = self._spawn(wanted), True
@@ -821,26 +929,41 @@ class LocalPlatform:
             if backend.status != "terminated":
                 self._tickets[token] = Ticket(backend, secret, wanted.user, wanted.auth)
             return self.api.answer({
-                "backend_id": backend.id, "status_url": base + self.api.status_path % backend.id,
-                "status": backend.states[0 if spawned else -1]["status"], "spawned": spawned,
-                "url": "%s/%s/" % (base, token), "secret_token": secret, "token": token})
+                "backend_id": backend.id, "status_url": self._own_url(base) + self.api.status_path % backend.id,
+                "status": "scheduled" if spawned else backend.status, "spawned": spawned,
+                "url": "%s/%s/" % (base, token), "secret_token": secret, "token": token},
+                "dr-local" if spawned else None)
+
+    def _own_url(self, base: str) -> str:
+        """What a status_url begins with: Plane's controller says what it was told, less the path, or where it is bound."""
+        if not self.plane:
+            return base
+        bound = ("http://[%s]:%d" if ":" in self.host else "http://%s:%d") % (self.host or "0.0.0.0", self.port)
+        return "/".join((self.controller_url or bound).split("/")[:3])
 
     def _held(self, wanted: Wanted) -> Optional[Backend]:
-        backend = None if wanted.key is None else self._keys.get((*wanted.scope, wanted.key))
+        backend = None if wanted.key is None else self._keys.get((wanted.scope, wanted.key))
         if backend is None and not wanted.may_spawn:
             raise Refused(409, "the key is not held, and the request does not let it spawn", "KEY_NOT_HELD",
                           "KeyUnheldNoSpawnConfig")
-        if backend is not None and backend.wanted.tag != wanted.tag:
-            raise Refused(409, "the key is held with another tag", "KEY_HELD", "KeyHeld")
         return backend
 
     def _spawn(self, wanted: Wanted) -> Backend:
+        cluster, pool = wanted.drone
+        if cluster not in (None, self.cluster) or (pool or "") != self.pool:
+            raise Refused(500, "No active drone available.", "NO_DRONE", "NoDroneAvailable")
         backend = Backend(self, wanted, self._free_port())
         self._backends[backend.id] = backend
         if wanted.key is not None:
-            self._keys[(*wanted.scope, wanted.key)] = backend
+            self._keys[(wanted.scope, wanted.key)] = backend
         self.start_thread(backend.live)
         return backend
+
+    def sweep_after(self, when: float) -> float:
+        """The first look at the idle and the old that finds what is due at that time."""
+        if not self.sweep or math.isinf(when):
+            return when
+        return self._started + math.ceil((when - self._started) / self.sweep) * self.sweep
 
     def _free_port(self) -> int:
         taken = {backend.port for backend in self._backends.values() if backend.status != "terminated"}
@@ -945,10 +1068,12 @@ def parse(argv: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
                         help="accept this token too, for any account and service (repeatable)")
     parser.add_argument("--startup-timeout", type=float, default=30.0, metavar="SECONDS",
                         help="how long a backend may take to listen (default: 30)")
-    parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS",
-                        help="how long a backend may take to end after SIGTERM (default: 10)")
-    parser.add_argument("--forget", action="store_true",
-                        help="know nothing of terminated backends, as the official dev server does")
+    parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS",
+                        help="how long a backend may take to end after SIGTERM (default: 30)")
+    parser.add_argument("--cluster", default="local", help="with --plane, the cluster of its drone (default: local)")
+    parser.add_argument("--pool", default="", help="with --plane, the pool of its drone (default: the unnamed one)")
+    parser.add_argument("--controller-url", metavar="URL",
+                        help="with --plane, what a status_url begins with (default: the address listened on)")
     options = parser.parse_args(list(argv[:cut]))
     if not 0 <= options.port <= 65535:
         parser.error("--port: expected 0 to 65535")
@@ -993,7 +1118,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     options, command = parse(arguments)
     return serve(LocalPlatform(
         command, host=options.host, port=options.port, plane=options.plane, tokens=options.token,
-        startup_timeout=options.startup_timeout, grace=options.grace, forget=options.forget, record=False, log=log))
+        startup_timeout=options.startup_timeout, grace=options.grace, cluster=options.cluster, pool=options.pool,
+        controller_url=options.controller_url, record=False, log=log))
 
 
 if __name__ == "__main__":

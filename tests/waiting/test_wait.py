@@ -514,9 +514,9 @@ def test_a_stream_that_is_opened_late_begins_with_the_states_so_far(cluster: Clu
     assert whole == cluster.statuses(connected) and whole[-1] == "terminated"
 
 
-def test_a_dead_backend_of_a_forgetful_platform_ends_a_wait(api: Api) -> None:
-    """As the dev server: its status is 404, its stream tells the end. Nothing may hang, nothing may say ready."""
-    with running(api, forget=True) as cluster:
+def test_a_backend_that_has_ended_ends_a_wait(api: Api) -> None:
+    """On the dev server its status is 404, its stream tells the end. Nothing may hang, nothing may say ready."""
+    with running(api) as cluster:
         connected = cluster.spawn()
         cluster.client().terminate(connected, hard=True)
         cluster.backend(connected).wait("terminated")

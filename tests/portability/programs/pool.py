@@ -21,7 +21,10 @@ def connect(url, token, key):
 def wait_for_its_end(url, token, connected):
     """Ends the backend, then waits for it in vain."""
     client = jamsocket_lite.Jamsocket("acme", "whiteboard", token, api_url=url)
+    client.wait_until_ready(connected, timeout=30)
     client.terminate(connected, hard=True)
+    for state in client.status_stream(connected, timeout=30):
+        pass                            # until it has ended: what is asked before may still be told `ready`
     client.wait_until_ready(connected, timeout=30)
 
 
