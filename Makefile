@@ -24,7 +24,7 @@ test-all: ## Run the tests on every Python on PATH and under pyenv (needs those,
 fuzz: .venv ## Mutate answers and streams for a minute (needs what test needs)
 	.venv/bin/python tests/dev/fuzz.py
 
-bench: ## Measure, and compare with the standard library (needs Python 3.7+, under three minutes)
+bench: ## Measure, and compare with urllib, requests, httpx (needs Python 3.7+, two minutes; valgrind or perf for instructions)
 	$(PYTHON) tests/dev/bench/bench.py
 
 lint: types ## The same as types (needs what test needs)

@@ -1,9 +1,10 @@
-"""What all tests share. The module under test is the checkout's, or, with JAMSOCKET_LITE_INSTALLED set, the installed one."""
+"""What all tests share. The module under test is the checkout's, or, with JAMSOCKET_LITE_INSTALLED
+set, the installed one."""
 
 import os
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional
 
 import pytest
 
@@ -11,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if not os.environ.get("JAMSOCKET_LITE_INSTALLED"):
     sys.path.insert(0, str(ROOT))
 
+from kit import side_by_side
 from kit.certificates import Certificates
 from kit.leftovers import leaving_nothing
 from kit.places import BACKEND
@@ -18,28 +20,35 @@ from kit.platforms import APIS, Api, Cluster, running
 from kit.secrets import TOKEN
 from local.local_platform import LocalPlatform
 
-# Settings of whoever runs the tests, which would lead the client elsewhere.
+# Settings of whoever runs the tests, which would lead the client elsewhere. They are gone for all of
+# the run, so that tests side by side may rely on it too.
 FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
+OURS = ("JAMSOCKET_DEV", "JAMSOCKET_ACCOUNT", "JAMSOCKET_SERVICE", "JAMSOCKET_TOKEN",
+        "JAMSOCKET_API_URL", "PLANE_")
+for name in list(os.environ):
+    if name.lower() in FOREIGN or name.startswith(OURS):
+        del os.environ[name]
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower() in FOREIGN or name.startswith(("JAMSOCKET_DEV", "JAMSOCKET_ACCOUNT", "JAMSOCKET_SERVICE",
-                                                       "JAMSOCKET_TOKEN", "JAMSOCKET_API_URL", "PLANE_")):
-            monkeypatch.delenv(name)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
+    if pyfuncitem.get_closest_marker("waits") is None:
+        return None
+    side_by_side.run(pyfuncitem)
+    return True
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Certificates good and bad, and contexts for both ends; the authority of the good ones is `ca_file`."""
+    """Certificates good and bad, and contexts for both ends; the authority of the good ones is
+    `ca_file`."""
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(params=list(APIS))
+@pytest.fixture(params=list(APIS.values()), ids=list(APIS))
 def api(request: pytest.FixtureRequest) -> Api:
     """Each of the two platforms."""
-    return APIS[request.param]
+    given: Api = request.param
+    return given
 
 
 @pytest.fixture

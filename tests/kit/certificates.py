@@ -1,5 +1,5 @@
-"""Certificates for the tests' TLS servers, made by the openssl command (1.1.1 or later) when the tests run, so that
-none is in the repository and none expires there.
+"""Certificates for the tests' TLS servers, made by the openssl command (1.1.1 or later) when the
+tests run, so that none is in the repository and none expires there.
 
 | which       | what is wrong with it                                          |
 | ----------- | -------------------------------------------------------------- |
@@ -21,8 +21,8 @@ __all__ = ["Certificates", "WHICH"]
 
 WHICH = ("good", "expired", "wrong-host", "self-signed", "unknown-ca")
 
-# Key identifiers and usages: VERIFY_X509_STRICT, on by default since Python 3.13, wants them (RFC 5280).
-# `openssl ca` is the one command that sets both dates on 1.1.1 and on 3.x.
+# Key identifiers and usages: VERIFY_X509_STRICT, on by default since Python 3.13, wants them (RFC
+# 5280). `openssl ca` is the one command that sets both dates on 1.1.1 and on 3.x.
 CONFIG = """\
 [req]
 prompt = no
@@ -119,7 +119,8 @@ class Certificates:
         if which not in WHICH:
             raise ValueError("a certificate is one of " + ", ".join(WHICH))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(str(self.directory / (which + ".pem")), str(self.directory / "server.key"))
+        context.load_cert_chain(str(self.directory / (which + ".pem")),
+                                str(self.directory / "server.key"))
         return context
 
     def client_context(self) -> ssl.SSLContext:
@@ -130,32 +131,37 @@ class Certificates:
         self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", name + ".key")
 
     def _make_own(self, name: str, key: str, extensions: str) -> None:
-        self._openssl("req", "-x509", "-new", "-key", key + ".key", "-sha256", "-days", "3650", "-config",
-                      "openssl.cnf", "-subj", "/O=jamsocket_lite tests/CN=" + name, "-extensions", extensions,
-                      "-out", name + ".pem")
+        self._openssl("req", "-x509", "-new", "-key", key + ".key", "-sha256", "-days", "3650",
+                      "-config", "openssl.cnf", "-subj", "/O=jamsocket_lite tests/CN=" + name,
+                      "-extensions", extensions, "-out", name + ".pem")
 
     def _request(self) -> None:
         self._openssl("req", "-new", "-key", "server.key", "-sha256", "-config", "openssl.cnf",
                       "-subj", "/O=jamsocket_lite tests/CN=server", "-out", "server.csr")
 
     def _sign(self, name: str, authority: str, extensions: str, dates: Tuple[str, str]) -> None:
-        self._openssl("ca", "-batch", "-notext", "-config", "openssl.cnf", "-cert", authority + ".pem",
-                      "-keyfile", authority + ".key", "-in", "server.csr", "-extensions", extensions,
-                      "-startdate", dates[0], "-enddate", dates[1], "-out", name + ".pem")
+        self._openssl("ca", "-batch", "-notext", "-config", "openssl.cnf", "-cert",
+                      authority + ".pem", "-keyfile", authority + ".key", "-in", "server.csr",
+                      "-extensions", extensions, "-startdate", dates[0], "-enddate", dates[1],
+                      "-out", name + ".pem")
 
     def _openssl(self, *arguments: str) -> None:
         command: List[str] = [_find_openssl(), *arguments]
         # The paths in the configuration are relative; the system's own must not be read.
         environment = dict(os.environ, OPENSSL_CONF="openssl.cnf")
-        done = subprocess.run(command, cwd=str(self.directory), env=environment, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        done = subprocess.run(command, cwd=str(self.directory), env=environment,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=60)
         if done.returncode != 0:
-            raise RuntimeError("openssl %s failed:\n%s" % (" ".join(arguments), done.stdout.decode("utf-8", "replace")))
+            raise RuntimeError("openssl %s failed:\n%s" % (" ".join(arguments),
+                                                           done.stdout.decode("utf-8", "replace")))
 
 
 def _find_openssl() -> str:
     found = shutil.which("openssl")
     if found is None:
-        raise RuntimeError("the TLS tests need the openssl command, which is not on the PATH: install OpenSSL, "
-                           "1.1.1 or later (apt install openssl, apk add openssl, brew install openssl)")
+        raise RuntimeError(
+            "the TLS tests need the openssl command, which is not on the PATH: install OpenSSL, "
+            "1.1.1 or later (apt install openssl, apk add openssl, brew install openssl)"
+        )
     return found

@@ -1,4 +1,5 @@
-"""The places that the file is copied to, and what must come to pass there: each is a process of its own.
+"""The places that the file is copied to, and what must come to pass there: each is a process of its
+own.
 
     def test_it_runs_there(place: Place) -> None:
         place.copy()
@@ -37,7 +38,8 @@ USER = runpy.run_path(str(PROGRAMS / "user.py"))
 
 @functools.lru_cache(None)
 def bytecode() -> bytes:
-    """The compiled file: to compile it takes most of the time that a program with a fresh copy needs."""
+    """The compiled file: to compile it takes most of the time that a program with a fresh copy
+    needs."""
     with tempfile.TemporaryDirectory() as folder:
         cached = Path(folder, "compiled")
         py_compile.compile(str(FILE), str(cached), doraise=True,
@@ -57,16 +59,23 @@ class Done(NamedTuple):
         return json.loads(self.out)
 
 
-def run(command: Sequence[str], cwd: Path, env: Optional[Mapping[str, str]] = None, text: str = "") -> Done:
+def run(command: Sequence[str], cwd: Path, env: Optional[Mapping[str, str]] = None,
+        text: str = "") -> Done:
     """`env` is added to the tests' environment, without the settings of their own Python."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(list(command), cwd=str(cwd), env={**inherited, **(env or {})}, input=text.encode("utf-8"),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LONG)
-    return Done(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    done = subprocess.run(list(command), cwd=str(cwd), env={**inherited, **(env or {})},
+                          input=text.encode("utf-8"), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=LONG)
+    return Done(
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
 
 
 class Place:
-    """An empty folder, and a platform that a program there is to talk to, about a backend that holds `key`."""
+    """An empty folder, and a platform that a program there is to talk to, about a backend that
+    holds `key`."""
 
     def __init__(self, folder: Path, platform: LocalPlatform, key: str) -> None:
         self.folder, self.platform, self.key = folder, platform, key
@@ -89,14 +98,19 @@ class Place:
     @property
     def program(self) -> str:
         """The same for any Python, also one that does not look into its program's folder."""
-        return "import sys\nsys.path.insert(0, %r)\nimport jamsocket_lite, user\n%s" % (str(self.folder), self.call)
+        return "import sys\nsys.path.insert(0, %r)\nimport jamsocket_lite, user\n%s" % (
+            str(self.folder),
+            self.call,
+        )
 
-    def python(self, *arguments: str, env: Optional[Mapping[str, str]] = None, text: str = "") -> Done:
+    def python(self, *arguments: str, env: Optional[Mapping[str, str]] = None,
+               text: str = "") -> Done:
         """Runs a Python in the folder, one that takes no warning lightly."""
         return run([sys.executable, "-W", "error", *arguments], self.folder, env, text)
 
     def check(self, done: Done, origin: Optional[str] = "jamsocket_lite.py") -> None:
-        """It ended well and silently, and did all of it. `origin`: where in the folder the module came from."""
+        """It ended well and silently, and did all of it. `origin`: where in the folder the module
+        came from."""
         self.check_report(done.json(), self.key, origin and str(self.folder / origin))
 
     def check_report(self, report: Dict[str, Any], key: str, origin: Optional[str]) -> None:

@@ -1,4 +1,5 @@
-"""A small HTTP proxy that notes what it was asked: CONNECT tunnels, and plain http by absolute URIs.
+"""A small HTTP proxy that notes what it was asked: CONNECT tunnels, and plain http by absolute
+URIs.
 
     with Server(tls=certificates.server_context()) as server:
         with Proxy(routes={"api.example.test:443": ("127.0.0.1", server.port)}) as proxy:
@@ -14,7 +15,8 @@ import socket
 from typing import List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
-from kit.server import Gone, Listener, Peer, Request, answer, make_request, read_request
+from kit.peers import make_request
+from kit.server import Gone, Listener, Peer, Request, answer, read_request
 
 __all__ = ["Proxy", "ESTABLISHED"]
 
@@ -25,13 +27,14 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Proxy(Listener[Request]):
-    """`credentials` is "user:password", without which 407 is answered; `refuse` a status that every CONNECT and every
-    request gets, with `text` as its body; `hang` answers nothing; `dribble` sends the answer to a CONNECT one byte at
-    a time, `every` so many seconds."""
+    """`credentials` is "user:password", without which 407 is answered; `refuse` a status that every
+    CONNECT and every request gets, with `text` as its body; `hang` answers nothing; `dribble` sends
+    the answer to a CONNECT one byte at a time, `every` so many seconds."""
 
     def __init__(self, *, credentials: Optional[str] = None, refuse: Optional[int] = None,
-                 text: str = "refused by the proxy", hang: bool = False, dribble: bool = False, every: float = 0.2,
-                 routes: Optional[Mapping[str, Tuple[str, int]]] = None, host: str = "127.0.0.1") -> None:
+                 text: str = "refused by the proxy", hang: bool = False, dribble: bool = False,
+                 every: float = 0.2, routes: Optional[Mapping[str, Tuple[str, int]]] = None,
+                 host: str = "127.0.0.1") -> None:
         super().__init__(host)
         self.routes = dict(routes or {})
         self._credentials = credentials
@@ -52,7 +55,8 @@ class Proxy(Listener[Request]):
 
     @property
     def seen(self) -> List[Request]:
-        """The requests so far, as they came: a tunnel's is the CONNECT, its target the host and port."""
+        """The requests so far, as they came: a tunnel's is the CONNECT, its target the host and
+        port."""
         with self._changed:
             return list(self._notes)
 
@@ -135,7 +139,8 @@ def _origin_head(request: Request) -> bytes:
     url = urlsplit(request.target)
     path = (url.path or "/") + ("?" + url.query if url.query else "")
     lines = ["%s %s HTTP/1.1" % (request.method, path)]
-    lines += ["%s: %s" % field for field in request.headers if not field[0].lower().startswith("proxy-")]
+    lines += ["%s: %s" % field for field in request.headers if
+              not field[0].lower().startswith("proxy-")]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 

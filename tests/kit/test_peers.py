@@ -1,4 +1,5 @@
-"""The test-suite's servers misbehave as they say; otherwise the tests that use them would prove nothing."""
+"""The test-suite's servers misbehave as they say; otherwise the tests that use them would prove
+nothing."""
 
 import http.client
 import shutil
@@ -14,11 +15,12 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import pytest
 
 from kit import certificates
-from kit import server as server_module
+from kit import peers
 from kit.certificates import Certificates
 from kit.proxy import ESTABLISHED, Proxy
-from kit.server import (Close, DeadAddress, Drain, Dribble, Pause, Read, Repeat, Request, Reset, Server, Silence,
-                    Step, Wait, answer, at_once, chunk, closed_port, event, stream_head)
+from kit.server import (Close, DeadAddress, Drain, Dribble, Pause, Read, Repeat, Request, Reset,
+                        Server, Silence, Step, Wait, answer, at_once, chunk, closed_port, event,
+                        stream_head)
 
 # The tests' own tools change seldom, so `make test` goes without; `make test-slow` has them.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -50,7 +52,8 @@ def fetch(server: Server, method: str = "GET", target: str = "/", body: Optional
           context: Optional[ssl.SSLContext] = None) -> Tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LONG)
     if context is not None:
-        connection = http.client.HTTPSConnection("localhost", server.port, timeout=LONG, context=context)
+        connection = http.client.HTTPSConnection("localhost", server.port, timeout=LONG,
+                                                 context=context)
     try:
         connection.request(method, target, body)
         with connection.getresponse() as response:
@@ -59,9 +62,9 @@ def fetch(server: Server, method: str = "GET", target: str = "/", body: Optional
         connection.close()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Answers
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("sent, status, body", [
     (answer({"a": "ü"}), 200, b'{"a": "\\u00fc"}'),
@@ -85,7 +88,8 @@ def test_an_answer_has_the_headers_it_was_given() -> None:
 
 def test_an_event_has_its_fields() -> None:
     assert event({"status": "ready"}) == b'data:{"status":"ready"}\n\n'
-    assert event("a\n b", id="1", event="e", retry=5) == b"id:1\nevent:e\nretry:5\ndata:a\ndata:  b\n\n"
+    assert event("a\n b", id="1", event="e",
+                 retry=5) == b"id:1\nevent:e\nretry:5\ndata:a\ndata:  b\n\n"
 
 
 def test_requests_are_recorded() -> None:
@@ -103,9 +107,9 @@ def test_requests_are_recorded() -> None:
     assert len(second.body) == 300002 and first.at <= second.at <= time.monotonic()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Steps
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_a_reset_is_seen_as_a_reset() -> None:
     with Server([b"HTTP/1.1 200 OK\r\n", Reset()]) as server, dial(server) as sock:
@@ -144,7 +148,8 @@ def test_a_pause_and_an_event_hold_the_answer_back() -> None:
 
 def test_a_callable_step_is_called_in_its_turn() -> None:
     called = threading.Event()
-    with Server([called.set, lambda: b"yes" if called.is_set() else b"no"]) as server, dial(server) as sock:
+    with Server([called.set, lambda: b"yes" if called.is_set()
+                 else b"no"]) as server, dial(server) as sock:
         assert read_all(sock) == b"yes"
 
 
@@ -172,15 +177,17 @@ def test_what_nobody_reads_blocks_the_sender() -> None:
         assert server.wait_closed(LONG)
 
 
-@pytest.mark.parametrize("last", [Silence(), Pause(600), Wait(threading.Event()), Repeat(b"x" * 1000),
-                                  Repeat(b"x", pause=0.01), Dribble(bytes(100000), 0.01)], ids=type)
+@pytest.mark.parametrize("last", [Silence(), Pause(600), Wait(threading.Event()),
+                                  Repeat(b"x" * 1000), Repeat(b"x", pause=0.01),
+                                  Dribble(bytes(100000), 0.01)], ids=type)
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_a_script_ends_with_either_side(last: Step, secure: bool, made: Certificates) -> None:
     server = Server([b"a", last], tls=made.server_context() if secure else None)
     with server:
         clients = [dial(server, b"") for _ in range(2)]
         if secure:
-            clients = [made.client_context().wrap_socket(sock, server_hostname="localhost") for sock in clients]
+            clients = [made.client_context().wrap_socket(sock, server_hostname="localhost")
+                       for sock in clients]
         for sock in clients:
             sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert sock.recv(1) == b"a"
@@ -199,8 +206,9 @@ def test_a_script_ends_with_either_side(last: Step, secure: bool, made: Certific
             assert time.monotonic() - start < 1.0 + 4.0  # for a machine with other things to do
 
 
-@pytest.mark.parametrize("look", [server_module.hung_up, server_module._hung_up_slowly])
-def test_the_end_of_a_peer_is_seen_on_every_system(look: Callable[[socket.socket, Optional[float]], bool]) -> None:
+@pytest.mark.parametrize("look", [peers.hung_up, peers.hung_up_slowly])
+def test_the_end_of_a_peer_is_seen_on_every_system(look: Callable[[socket.socket, Optional[float]],
+                                                                  bool]) -> None:
     one, other = socket.socketpair()
     with one:
         with other:
@@ -251,9 +259,9 @@ def test_500_connections_at_once() -> None:
     assert threading.stack_size() == before
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # No connection
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_a_closed_port_refuses() -> None:
     with pytest.raises(ConnectionRefusedError):
@@ -286,9 +294,9 @@ def test_a_dead_address_is_never_skipped_on_linux() -> None:
         pytest.fail(repr(error))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # TLS
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def strict(context: ssl.SSLContext) -> ssl.SSLContext:
     """As Python 3.13 has it by default."""
@@ -299,7 +307,8 @@ def strict(context: ssl.SSLContext) -> ssl.SSLContext:
 def test_https_works_and_keeps_the_request(made: Certificates) -> None:
     with Server([answer(b"x" * 300000)], tls=made.server_context()) as server:
         assert server.url == "https://localhost:%d" % server.port
-        assert fetch(server, "POST", "/", b"y" * 300000, strict(made.client_context())) == (200, b"x" * 300000)
+        assert fetch(server, "POST", "/", b"y" * 300000,
+                     strict(made.client_context())) == (200, b"x" * 300000)
         assert server.requests[0].body == b"y" * 300000
 
 
@@ -311,9 +320,11 @@ def test_the_good_certificate_is_good_for_its_names(name: str, made: Certificate
 
 
 # The numbers are OpenSSL's X509_V_ERR_….
-@pytest.mark.parametrize("which, code", [("expired", 10), ("wrong-host", 62), ("self-signed", 18), ("unknown-ca", 20)])
+@pytest.mark.parametrize("which, code", [("expired", 10), ("wrong-host", 62), ("self-signed", 18),
+                                         ("unknown-ca", 20)])
 @pytest.mark.parametrize("strictly", [False, True], ids=["default", "strict"])
-def test_a_bad_certificate_is_refused_for_its_fault(which: str, code: int, strictly: bool, made: Certificates) -> None:
+def test_a_bad_certificate_is_refused_for_its_fault(which: str, code: int, strictly: bool,
+                                                    made: Certificates) -> None:
     context = strict(made.client_context()) if strictly else made.client_context()
     with Server(tls=made.server_context(which)) as server:
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
@@ -335,7 +346,8 @@ def test_a_cut_and_an_orderly_end_differ(made: Certificates) -> None:
             context = made.client_context()
             # Python 3.8 and 3.9 have OpenSSL 3 keep quiet about the difference.
             context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0x80)
-            with context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False) as secure:
+            with context.wrap_socket(sock, server_hostname="localhost",
+                                     suppress_ragged_eofs=False) as secure:
                 secure.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 assert secure.recv(1) == b"a"
                 if cut:
@@ -385,9 +397,9 @@ def test_certificates_know_their_kinds(made: Certificates) -> None:
         made.server_context("best")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Proxies
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 NAME = "api.example.test"
 
@@ -424,9 +436,11 @@ def test_a_proxy_reaches_an_address_without_a_route() -> None:
         connection.close()
 
 
-@pytest.mark.parametrize("port, url", [(80, "http://%s/x?y=1" % NAME), (81, "http://%s:81/x?y=1" % NAME)])
+@pytest.mark.parametrize("port, url", [(80, "http://%s/x?y=1" % NAME),
+                                       (81, "http://%s:81/x?y=1" % NAME)])
 def test_a_proxy_forwards_plain_http(port: int, url: str) -> None:
-    with Server([answer(b"forwarded")]) as server, Proxy(routes=routes(server, port), credentials="me:pass") as proxy:
+    with Server([answer(b"forwarded")]) as server, Proxy(routes=routes(server, port),
+                                                         credentials="me:pass") as proxy:
         assert via(proxy.url_with("me:pass"), url) == b"forwarded"
         assert [(one.method, one.target) for one in proxy.seen] == [("GET", url)]
         assert server.requests[0].target == "/x?y=1"
@@ -441,7 +455,8 @@ def test_a_proxy_wants_its_credentials(made: Certificates) -> None:
                 with pytest.raises(OSError, match="407"):
                     via(wrong, "https://%s/" % NAME, made.client_context())
             assert server.connections == 0
-            assert via(proxy.url_with("me:pass"), "https://%s/" % NAME, made.client_context()) == b"in"
+            assert via(proxy.url_with("me:pass"), "https://%s/" % NAME,
+                       made.client_context()) == b"in"
             assert [one.header("Proxy-Authorization") for one in proxy.seen] == [
                 None, "Basic bWU6d29yZA==", "Basic bWU6cGFzcw=="]
 
@@ -465,7 +480,8 @@ def test_a_proxy_cannot_connect() -> None:
 
 @pytest.mark.parametrize("hang", [True, False], ids=["hang", "dribble"])
 def test_a_proxy_wastes_time(hang: bool) -> None:
-    with Server() as server, Proxy(routes=routes(server, 443), hang=hang, dribble=not hang, every=0.05) as proxy:
+    with Server() as server, Proxy(routes=routes(server, 443), hang=hang, dribble=not hang,
+                                   every=0.05) as proxy:
         with socket.create_connection(("127.0.0.1", proxy.port), LONG) as sock:
             sock.sendall(b"CONNECT %s:443 HTTP/1.1\r\n\r\n" % NAME.encode())
             if hang:

@@ -20,8 +20,8 @@ from kit import wheels
 from kit.wheels import ROOT, Wheel
 
 STUB = ROOT / "stubs" / "jamsocket_lite-stubs" / "__init__.pyi"
-TOP_LEVEL = {"setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "Makefile", ".gitignore", ".ci",
-             "jamsocket_lite.py", "stubs", "tests"}
+TOP_LEVEL = {"setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE", "Makefile",
+             ".gitignore", ".ci", "jamsocket_lite.py", "stubs", "tests"}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_source_distribution_holds_all_that_a_wheel_is_made_of(tmp_path: Pat
     with tarfile.open(str(archive)) as packed:
         names = {name.partition("/")[2] for name in packed.getnames()}
     assert names >= {"jamsocket_lite.py", "stubs/jamsocket_lite-stubs/__init__.pyi", "LICENSE", "setup.cfg",
-                     "pyproject.toml"}
+                     "pyproject.toml", "README.md", "CHANGELOG.md"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

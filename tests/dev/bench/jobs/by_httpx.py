@@ -16,7 +16,8 @@ def checked(response: Any) -> Any:
 
 
 with httpx.Client(headers={"Accept": "application/json"}, timeout=30) as client:
-    connected = checked(client.post(sys.argv[1] + "/v2/service/acme/whiteboard/connect", json={"key": "board/42"},
-                                    headers={"Authorization": "Bearer secret"}))
+    connected = checked(client.post(
+        sys.argv[1] + "/v2/service/acme/whiteboard/connect", json={"key": "board/42"},
+        headers={"Authorization": "Bearer secret"}))
     while checked(client.get(connected["status_url"]))["status"] != "ready":
         time.sleep(0.5)

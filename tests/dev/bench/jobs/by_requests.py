@@ -17,7 +17,8 @@ def checked(response: Any) -> Any:
 
 with requests.Session() as session:
     session.headers["Accept"] = "application/json"
-    connected = checked(session.post(sys.argv[1] + "/v2/service/acme/whiteboard/connect", json={"key": "board/42"},
-                                     headers={"Authorization": "Bearer secret"}, timeout=30))
+    connected = checked(session.post(
+        sys.argv[1] + "/v2/service/acme/whiteboard/connect", json={"key": "board/42"},
+        headers={"Authorization": "Bearer secret"}, timeout=30))
     while checked(session.get(connected["status_url"], timeout=30))["status"] != "ready":
         time.sleep(0.5)

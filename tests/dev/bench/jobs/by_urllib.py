@@ -1,9 +1,11 @@
-"""The cold job on urllib.request."""
+"""The cold job by hand on urllib.request, and the imports that types and JSON take: the floor."""
 
+import dataclasses
 import json
 import sys
 import time
-from urllib.request import Request, urlopen
+import typing
+import urllib.request
 
 base = sys.argv[1]
 context = None
@@ -13,8 +15,8 @@ if base.startswith("https:"):
     context = ssl.create_default_context()
 
 
-def call(request: Request) -> dict:  # type: ignore[type-arg]
-    with urlopen(request, timeout=30, context=context) as response:
+def call(request: urllib.request.Request) -> dict:  # type: ignore[type-arg]
+    with urllib.request.urlopen(request, timeout=30, context=context) as response:
         if response.status != 200:
             raise SystemExit("HTTP %d" % response.status)
         document = json.loads(response.read())
@@ -23,8 +25,10 @@ def call(request: Request) -> dict:  # type: ignore[type-arg]
     return document
 
 
-accept = {"Accept": "application/json"}
-connected = call(Request(base + "/v2/service/acme/whiteboard/connect", json.dumps({"key": "board/42"}).encode("ascii"),
-                         dict(accept, **{"Authorization": "Bearer secret", "Content-Type": "application/json"})))
-while call(Request(connected["status_url"], None, accept))["status"] != "ready":
+connected = call(urllib.request.Request(
+    base + "/v2/service/acme/whiteboard/connect", json.dumps({"key": "board/42"}).encode("ascii"),
+    {"Accept": "application/json", "Authorization": "Bearer secret",
+     "Content-Type": "application/json"}))
+status = urllib.request.Request(connected["status_url"], None, {"Accept": "application/json"})
+while call(status)["status"] != "ready":
     time.sleep(0.5)
