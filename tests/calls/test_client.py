@@ -780,7 +780,7 @@ def test_an_unknown_backend_is_404(cluster: Cluster) -> None:
 
 
 def test_the_platform_takes_a_full_request(api: Api) -> None:
-    with running(api, cluster=FULL["spawn"]["cluster"]) as cluster:
+    with running(api, cluster="eu") as cluster:
         connected = cluster.client().connect(FULL)
         assert connected.spawned
         wanted = cluster.backend(connected).wanted
