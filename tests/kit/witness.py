@@ -10,59 +10,56 @@
 import re
 import time
 from collections import defaultdict
-from typing import Callable, DefaultDict, Dict, List
+from typing import Any, Callable, DefaultDict, Dict, List
 
-from local.local_platform import LocalPlatform, Request
+from local.local_platform import Handler, LocalPlatform
 
-__all__ = ["Note", "Witness", "watch"]
+__all__ = ["SAID_READY", "Note", "Witness", "watch"]
 
+SAID_READY = "said ready"
 OVER = ("terminating", "hard-terminating", "terminated")
 
-# A moment of time.monotonic(), a backend's id, and "asked" or a status.
+# A moment of time.monotonic(), a backend's id, and the state that it entered, or SAID_READY.
 Note = Callable[[float, str, str], None]
 
 
 class Witness:
     def __init__(self) -> None:
-        self._asked: DefaultDict[str, List[float]] = defaultdict(list)
+        self._said: DefaultDict[str, List[float]] = defaultdict(list)
         self._over: Dict[str, float] = {}
 
     def note(self, moment: float, id: str, what: str) -> None:
-        if what == "asked":
-            self._asked[id].append(moment)
+        if what == SAID_READY:
+            self._said[id].append(moment)
         elif what in OVER:
             self._over.setdefault(id, moment)
 
     def was_over(self, id: str, begun: float, returned: float) -> bool:
         """Whether a wait that began and returned `ready` at these moments should not have: the
-        backend had ended by then, and no status call of the time before that, and after the wait
-        began, had reached the platform."""
+        backend had ended by then, and no status call had been answered `ready` since it began."""
         over = self._over.get(id)
         if over is None or over > returned:
             return False
-        return not any(begun <= asked < over for asked in self._asked[id])
-
-
-class _Requests(List[Request]):
-    def __init__(self, note: Note) -> None:
-        super().__init__()
-        self._note = note
-
-    def append(self, request: Request) -> None:
-        moment = time.monotonic()
-        match = re.match(r".*/(\w+)/status\Z", request.path)
-        if match:
-            self._note(moment, match.group(1), "asked")
-        super().append(request)
+        return not any(begun <= said <= returned for said in self._said[id])
 
 
 def watch(platform: LocalPlatform, note: Note) -> None:
-    """Have a platform tell each status call that reaches it, and each state of a backend."""
+    """Have a platform that was started tell each state of a backend, and each status call that is
+    answered `ready`."""
+    class Watched(Handler):
+        def _reply(self, *args: Any, **kwargs: Any) -> None:
+            match = re.match(r".*/(\w+)/status\Z", self.path)
+            said = [one.get("status") for one in args if isinstance(one, dict)]
+            if match and said == ["ready"]:
+                note(time.monotonic(), match.group(1), SAID_READY)
+            super()._reply(*args, **kwargs)
+
     def log(line: str) -> None:
         moment = time.monotonic()
         match = re.match(r'backend (\w+)(?: \(key ".*"\))?: ([a-z-]+)', line)
         if match:
             note(moment, match.group(1), match.group(2))
 
+    assert platform._server is not None
+    platform._server.RequestHandlerClass = Watched
     platform.log = log
-    platform.requests = _Requests(note)
