@@ -13,15 +13,17 @@ if not os.environ.get("JAMSOCKET_LITE_INSTALLED"):
     sys.path.insert(0, str(ROOT))
 
 from kit import side_by_side
+from kit.calls import CALLS, LASTING, SINGLE, Call
 from kit.certificates import Certificates
 from kit.leftovers import leaving_nothing
 from kit.places import BACKEND
-from kit.platforms import APIS, Api, Cluster, running
+from kit.platforms import APIS, PLANE, Api, Cluster, running
 from kit.secrets import TOKEN
+from kit.server import Server
 from local.local_platform import LocalPlatform
 
-# Settings of whoever runs the tests, which would lead the client elsewhere. They are gone for all of
-# the run, so that tests side by side may rely on it too.
+# Settings of whoever runs the tests, which would lead the client elsewhere. They are gone for all
+# of the run, so that tests side by side may rely on it too.
 FOREIGN = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
 OURS = ("JAMSOCKET_DEV", "JAMSOCKET_ACCOUNT", "JAMSOCKET_SERVICE", "JAMSOCKET_TOKEN",
         "JAMSOCKET_API_URL", "PLANE_")
@@ -51,10 +53,38 @@ def api(request: pytest.FixtureRequest) -> Api:
     return given
 
 
+@pytest.fixture(params=list(CALLS.values()), ids=list(CALLS))
+def call(request: pytest.FixtureRequest) -> Call:
+    """Each call in turn, to be called with a url and a timeout."""
+    given: Call = request.param
+    return given
+
+
+@pytest.fixture(params=list(SINGLE.values()), ids=list(SINGLE))
+def single(request: pytest.FixtureRequest) -> Call:
+    """Each call of one request: connect, status, terminate."""
+    given: Call = request.param
+    return given
+
+
+@pytest.fixture(params=list(LASTING.values()), ids=list(LASTING))
+def lasting(request: pytest.FixtureRequest) -> Call:
+    """Each call that lasts: a wait and a stream."""
+    given: Call = request.param
+    return given
+
+
 @pytest.fixture
 def cluster(api: Api) -> Iterator[Cluster]:
     """Each of the two as it runs, with real processes as backends."""
     with running(api) as started:
+        yield started
+
+
+@pytest.fixture
+def plane_server() -> Iterator[Server]:
+    """A scripted Plane that answers every call well."""
+    with Server(PLANE.service()) as started:
         yield started
 
 
@@ -70,6 +100,20 @@ def platform() -> Iterator[LocalPlatform]:
     """A Jamsocket platform with real processes as backends."""
     with LocalPlatform() as running:
         yield running
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Descriptors for both ends of 500 waits with two connections each."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < 3000:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3000, hard))
+        except (OSError, ValueError) as error:
+            pytest.skip("too few descriptors: %s" % error)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Runs the suite on every Python of this machine, or makes one virtual environment for it. Standard library only.
+"""Runs the suite on every Python of this machine, or makes one virtual environment for it. Standard
+library only.
 
-    python3 tests/dev/environments.py                   # CPython 3.7 and newer, PyPy 3: on PATH and under pyenv
-    python3 tests/dev/environments.py 3.7 pypy3.10      # only these
-    python3 tests/dev/environments.py --make .venv      # an environment with all that setup.cfg names for tests
+    python3 tests/dev/environments.py                # CPython 3.7 and newer, PyPy 3, found here
+    python3 tests/dev/environments.py 3.7 pypy3.10   # only these
+    python3 tests/dev/environments.py --make .venv   # one environment, with all that tests need
 
-Each Python gets an environment below .venvs, which is kept for the next run, and the newest pytest that supports it.
-What pytest wrote stands beside the environment, as a text file. The exit status is 0 only where every Python that was
-found ran the suite without a failure.
+Each Python gets an environment below .venvs, which is kept for the next run, and the newest pytest
+that supports it. What pytest wrote stands beside the environment, as a text file. The exit status
+is 0 only where every Python that was found ran the suite without a failure.
 """
 
 import argparse
@@ -61,39 +62,46 @@ class Result(NamedTuple):
 
     @property
     def failed(self) -> int:
-        return self.counts.get("failed", 0) + self.counts.get("error", 0) + self.counts.get("errors", 0)
+        return self.counts.get("failed", 0) + self.counts.get("error",
+                                                              0) + self.counts.get("errors", 0)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The interpreters
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def candidates() -> List[str]:
-    """Paths that may be interpreters: on PATH, where pyenv has shims that lead nowhere, and pyenv's own."""
+    """Paths that may be interpreters: on PATH, where pyenv has shims that lead nowhere, and pyenv's
+    own."""
     names = ["python3", "pypy3"]
-    names += ["%s3.%d" % (kind, minor) for kind in ("python", "pypy") for minor in range(OLDEST[1], NEWEST)]
+    names += ["%s3.%d" % (kind, minor) for kind in ("python", "pypy") for minor in range(OLDEST[1],
+                                                                                         NEWEST)]
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     found = [folder / name for folder in folders for name in names]
-    return list(dict.fromkeys(str(path) for path in found if os.access(str(path), os.X_OK))) + under_pyenv()
+    return list(dict.fromkeys(str(path) for path in found if os.access(str(path),
+                                                                       os.X_OK))) + under_pyenv()
 
 
 def under_pyenv() -> List[str]:
     roots = {os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")}
     roots.add(os.path.expanduser("~/.pyenv"))
-    return [str(path) for root in sorted(roots) for path in sorted(Path(root).glob("versions/*/bin/python3"))]
+    return [str(path) for root in sorted(roots) for path
+            in sorted(Path(root).glob("versions/*/bin/python3"))]
 
 
 def asked(path: str) -> Optional[Python]:
     try:
-        done = subprocess.run([path, "-I", "-c", ASK], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, universal_newlines=True, timeout=60)
+        done = subprocess.run([path, "-I", "-c", ASK], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              universal_newlines=True, timeout=60)
         kind, threads, *numbers, final = done.stdout.rstrip("\n").split(",")
         major, minor, micro, complete = map(int, numbers)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     if kind == "other" or (major, minor) < OLDEST or final != "True":
         return None
-    return Python("%s%d.%d%s" % (kind, major, minor, threads), (major, minor, micro), bool(complete), path)
+    return Python("%s%d.%d%s" % (kind, major, minor, threads), (major, minor, micro),
+                  bool(complete), path)
 
 
 def interpreters() -> List[Python]:
@@ -109,15 +117,17 @@ def interpreters() -> List[Python]:
 
 
 def silent() -> List[str]:
-    """Those of pyenv that do not run although they are installed: a suite that left them out would prove too little."""
+    """Those of pyenv that do not run although they are installed: a suite that left them out would
+    prove too little."""
     def runs(path: str) -> bool:
-        return subprocess.call([path, "-I", "-c", ""], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+        return subprocess.call([path, "-I", "-c", ""], stdin=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL) == 0
     return [path for path in under_pyenv() if not runs(path)]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The environments
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def requirements() -> List[str]:
     """What setup.cfg names for tests."""
@@ -147,24 +157,27 @@ def make(python: Python, place: Path, wanted: Sequence[str]) -> None:
 
 
 def call(command: Sequence[str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True, timeout=LONGEST)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, universal_newlines=True, timeout=LONGEST)
     if done.returncode:
         raise RuntimeError("%s failed:\n%s" % (" ".join(command), done.stdout))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The suite
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def try_on(python: Python, options: Sequence[str]) -> Result:
     start = time.monotonic()
     place = PLACE / python.name
     version, counts, trouble = "-", {}, ""  # type: str, Dict[str, int], str
     try:
-        make(python, place, [each for each in requirements() if not re.match(r"mypy\b", each)])  # `make types` is enough
-        version = subprocess.run([python_of(place), "-c", "import pytest; print(pytest.__version__)"], check=True,
-                                 stdout=subprocess.PIPE, universal_newlines=True, timeout=60).stdout.strip()
+        # `make types` is enough
+        make(python, place, [each for each in requirements() if not re.match(r"mypy\b", each)])
+        version = subprocess.run([python_of(place), "-c",
+                                  "import pytest; print(pytest.__version__)"], check=True,
+                                 stdout=subprocess.PIPE, universal_newlines=True,
+                                 timeout=60).stdout.strip()
         start = time.monotonic()  # of the suite alone
         counts, trouble = run_suite(python, place, options)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -174,7 +187,8 @@ def try_on(python: Python, options: Sequence[str]) -> Result:
 
 def run_suite(python: Python, place: Path, options: Sequence[str]) -> Tuple[Dict[str, int], str]:
     log = place.with_name(python.name + ".txt")
-    command = [python_of(place), "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-rfE", *options]
+    command = [python_of(place), "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-rfE",
+               *options]
     with open(str(log), "wb") as output:
         # Its own session, so that all it started can be ended with it.
         process = subprocess.Popen(command, cwd=str(ROOT), stdin=subprocess.DEVNULL, stdout=output,
@@ -189,7 +203,8 @@ def run_suite(python: Python, place: Path, options: Sequence[str]) -> Tuple[Dict
             running.discard(process)
     written = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
     closing = written[-1] if written else ""
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", closing)}
+    counts = {word: int(number) for number, word
+              in re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", closing)}
     if status == 0 and counts.get("passed"):
         return counts, ""
     how = "took longer than %d seconds" % LONGEST if status is None else "exit status %d" % status
@@ -208,16 +223,19 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def run_all(pythons: Sequence[Python], options: Sequence[str]) -> int:
-    print(LINE % ("interpreter", "version", "pytest", "passed", "failed", "skipped", "seconds"), flush=True)
+    print(LINE % ("interpreter", "version", "pytest", "passed", "failed", "skipped", "seconds"),
+          flush=True)
     start = time.monotonic()
     printing = threading.Lock()
 
     def one(python: Python) -> Result:
         result = try_on(python, options)
         with printing:
-            print(LINE % (("PyPy " if "pypy" in python.name else "CPython ") + python.name.replace("pypy", ""),
-                          ".".join(map(str, python.version)), result.pytest, result.counts.get("passed", 0),
-                          result.failed, result.counts.get("skipped", 0), "%.1f" % result.seconds), flush=True)
+            print(LINE % (("PyPy " if "pypy" in python.name else "CPython ")
+                          + python.name.replace("pypy", ""),
+                          ".".join(map(str, python.version)), result.pytest,
+                          result.counts.get("passed", 0), result.failed,
+                          result.counts.get("skipped", 0), "%.1f" % result.seconds), flush=True)
         return result
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -236,18 +254,23 @@ def run_all(pythons: Sequence[Python], options: Sequence[str]) -> int:
     total: Counter[str] = Counter()
     for result in results:
         total.update(failed=result.failed, passed=result.counts.get("passed", 0),
-                     skipped=result.counts.get("skipped", 0), errors=int(bool(result.trouble and not result.failed)))
+                     skipped=result.counts.get("skipped", 0),
+                     errors=int(bool(result.trouble and not result.failed)))
     # All of them together, in the words of pytest.
-    said = ", ".join("%d %s" % (number, word) for word, number in total.items() if number or word == "passed")
+    said = ", ".join("%d %s" % (number, word) for word, number in total.items() if number or word
+                     == "passed")
     print("=== %s in %.2fs ===" % (said, time.monotonic() - start))
     return 1 if bad else 0
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
-    parser.add_argument("--make", metavar="PLACE", type=Path, help="only make an environment there, for this Python")
+    parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     description=__doc__)
+    parser.add_argument("--make", metavar="PLACE", type=Path,
+                        help="only make an environment there, for this Python")
     parser.add_argument("--list", action="store_true", help="only tell what was found")
-    parser.add_argument("--pytest", metavar="OPTION", action="append", default=[], help="for pytest; repeatable")
+    parser.add_argument("--pytest", metavar="OPTION", action="append", default=[],
+                        help="for pytest; repeatable")
     parser.add_argument("names", metavar="NAME", nargs="*", help="3.7, pypy3.10, ...")
     options = parser.parse_args(argv)
     if options.make is not None:
@@ -260,7 +283,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     chosen = [python for python in found if not options.names or python.name in options.names]
     missing = set(options.names) - {python.name for python in chosen}
     if missing or not chosen:
-        print("not found: " + (", ".join(sorted(missing)) or "any Python of 3.7 or newer"), file=sys.stderr)
+        print("not found: " + (", ".join(sorted(missing)) or "any Python of 3.7 or newer"),
+              file=sys.stderr)
         return 1
     for python in chosen if options.list else []:
         print("%-8s  %-8s  %s" % (python.name, ".".join(map(str, python.version)), python.path))

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the suite in two halves side by side, since most of its time is waiting; options go to both. `make test` uses it.
+"""Runs the suite in two halves side by side, since most of its time is waiting; options go to both.
+`make test` uses it.
 
     .venv/bin/python tests/dev/halves.py                # as `python -m pytest`, in half of the time
 """
@@ -15,7 +16,8 @@ TESTS = Path(__file__).resolve().parent.parent
 
 
 def halves() -> Tuple[List[str], List[str]]:
-    """The test files, dealt out by size to and fro, so that both halves have about as much to do."""
+    """The test files, dealt out by size to and fro, so that both halves have about as much to
+    do."""
     files = sorted(TESTS.rglob("test_*.py"), key=lambda file: (-file.stat().st_size, file.name))
     dealt = [str(file.relative_to(TESTS.parent)) for file in files]
     return dealt[::4] + dealt[3::4], dealt[1::4] + dealt[2::4]
@@ -23,17 +25,20 @@ def halves() -> Tuple[List[str], List[str]]:
 
 def main(options: List[str]) -> int:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    runs = [subprocess.Popen([*command, *options, *half], cwd=str(TESTS.parent), stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for half in halves()]
+    runs = [subprocess.Popen([*command, *options, *half], cwd=str(TESTS.parent),
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT) for half in halves()]
     total: "Counter[str]" = Counter()
     status = 0
     for run in runs:
         said = run.communicate()[0].decode("utf-8", "replace")
         print(said, end="", flush=True)
         closing = said.rstrip().splitlines()[-1:]
-        total.update({word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", "".join(closing))})
+        total.update({word: int(number) for number, word
+                      in re.findall(r"(\d+) (passed|failed|skipped|error)", "".join(closing))})
         status = max(status, run.returncode)
-    print("Both halves: %d passed, %d failed, %d skipped" % (total["passed"], total["failed"] + total["error"], total["skipped"]))
+    print("Both halves: %d passed, %d failed, %d skipped" % (total["passed"], total["failed"]
+                                                             + total["error"], total["skipped"]))
     return status if total["passed"] else 1
 
 

@@ -1,9 +1,28 @@
-"""Addresses with no server at all behind them."""
+"""Names and addresses, also such as have no server at all behind them."""
 
 import selectors
 import socket
 import unittest
-from typing import List, Tuple
+from typing import Any, List, Tuple
+
+
+NAME = "api.example.test"  # has no address but what a proxy's routes, or `reach`, give it
+
+
+def reach(monkeypatch: Any, *addresses: Tuple[str, int]) -> None:
+    """Gives every name these addresses; what a name server would say is no matter of the
+    client's."""
+    infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: infos)
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
 
 
 def closed_port(host: str = "127.0.0.1") -> int:

@@ -7,6 +7,19 @@ from typing import Any, Optional, Sequence, Tuple
 Headers = Sequence[Tuple[str, str]]
 
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"  # to be ended by what follows
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+# What a captive portal sends instead of the answer.
+PAGE = (b"<!DOCTYPE html><html><head><title>Welcome</title></head>"
+        b"<body>Log in to the guest network</body></html>")
+
+
+def length(size: int) -> bytes:
+    return b"Content-Length: %d\r\n\r\n" % size
+
+
 def answer(body: Any = b"", status: int = 200, headers: Headers = (), reason: Optional[str] = None,
            length: bool = True, chunked: bool = False) -> bytes:
     """A whole answer. A body that is not bytes is sent as JSON; `length=False` leaves its end to

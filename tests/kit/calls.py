@@ -1,11 +1,13 @@
 """The calls, all of one shape, so that one table of weather serves them all."""
 
-from typing import Any, Callable, List, Mapping, Optional
+from contextlib import closing
+from typing import Any, Callable, Generator, List, Mapping, Optional
 
 from jamsocket_lite import BackendState, ConnectResponse
 from kit.deadlines import LONG
-from kit.platforms import JAMSOCKET, client, connected, state
+from kit.platforms import ID, JAMSOCKET, Api, Client, client, connected, state
 from kit.secrets import REQUEST
+from kit.server import Request, Server
 
 Call = Callable[..., Any]
 
@@ -49,3 +51,31 @@ def right_document(url: str, call: str) -> Any:
     """What the platform answers to a single call."""
     return {"connect": connected(url).to_dict(), "status": state("ready"),
             "terminate": JAMSOCKET.terminated()}[call]
+
+
+# -------------------------------------------------------------------------------------------------
+# The methods of a client, on either platform
+# -------------------------------------------------------------------------------------------------
+
+def first(stream: Generator[BackendState, None, None]) -> BackendState:
+    """The first state of a stream, which is closed then."""
+    with closing(stream):
+        return next(stream)
+
+
+METHODS: Mapping[str, Callable[[Client], Any]] = {
+    "connect": lambda client: client.connect(),
+    "status": lambda client: client.status(ID),
+    "status_stream": lambda client: first(client.status_stream(ID, timeout=LONG)),
+    "wait_until_ready": lambda client: client.wait_until_ready(ID, timeout=LONG),
+    "terminate": lambda client: client.terminate(ID),
+}
+
+
+def sent(api: Api, call: Callable[[Client], Any], **options: Any) -> List[Request]:
+    """What a call sends to a server that answers well."""
+    with Server(api.service()) as server:
+        call(api.client(server.url, **options))
+        assert server.wait_closed(LONG)
+        assert server.connections == len(server.requests)
+        return server.requests

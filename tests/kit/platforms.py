@@ -10,6 +10,7 @@
 Where the platform makes no difference, `client`, `connected`, `state`, … are the hosted one's.
 """
 
+import json
 import threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -159,6 +160,8 @@ APIS = {api.name: api for api in (JAMSOCKET, PLANE)}
 client, connected, state = JAMSOCKET.client, JAMSOCKET.connected, JAMSOCKET.state
 told, events, streamed = JAMSOCKET.told, JAMSOCKET.events, JAMSOCKET.streamed
 channels, service = JAMSOCKET.channels, JAMSOCKET.service
+
+READY = json.dumps(state("ready")).encode("ascii")  # what a status call gets of a ready backend
 
 
 def statuses(states: Sequence[BackendState]) -> List[str]:

@@ -16,7 +16,8 @@ from kit import wheels
 HERE = Path(__file__).resolve().parent
 ALLOWED = HERE / "stubtest_allowlist.txt"
 STUB = wheels.ROOT / "stubs" / "jamsocket_lite-stubs" / "__init__.pyi"
-KNOWN = wheels.ROOT / ".mypy_cache"  # of `make types`: then the standard library need not be read again
+# Of `make types`: then the standard library need not be read again
+KNOWN = wheels.ROOT / ".mypy_cache"
 PROGRAMS = ("check_stub.py", "right.py", "wrong.py")
 
 if importlib.util.find_spec("mypy") is None or sys.version_info < (3, 10):
@@ -39,13 +40,20 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Verdict]:
     made = wheels.installed(tmp_path_factory.getbasetemp() / "wheel")
     site_packages, = made.environment.glob("lib/python*/site-packages")
     (site_packages / "mypy.pth").write_text(str(wheels.home_of("mypy")) + "\n")
-    mypy = ["-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--python-version", VERSION,
-            "--cache-dir", "cache"]
+    mypy = ["-m", "mypy", "--strict", "--no-error-summary", "--config-file=", "--python-version",
+            VERSION, "--cache-dir", "cache"]
+    # By a Python that has not installed it: the environment's would take the types from the stub.
     commands = {
-        # By a Python that has not installed it: the environment's would take the types from the stub.
         "copied": [sys.executable, *mypy, *PROGRAMS],
         "installed": [made.python, *mypy, "--verbose", *PROGRAMS, "the_stub.pyi"],
-        "stubtest": [made.python, "-m", "mypy.stubtest", "jamsocket_lite", "--allowlist", str(ALLOWED)],
+        "stubtest": [
+            made.python,
+            "-m",
+            "mypy.stubtest",
+            "jamsocket_lite",
+            "--allowlist",
+            str(ALLOWED),
+        ],
     }
     running = {}
     for place, command in commands.items():
@@ -59,10 +67,13 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Verdict]:
             shutil.copy(str(wheels.ROOT / "jamsocket_lite.py"), str(folder))
         elif place == "installed":  # mypy keeps silent about errors in an installed stub
             shutil.copy(str(STUB), str(folder / "the_stub.pyi"))
-        running[place] = subprocess.Popen(command, cwd=str(folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                          stderr=subprocess.PIPE, universal_newlines=True)
-    ended = {place: process.communicate(timeout=wheels.MINUTES) for place, process in running.items()}
-    return {place: Verdict(sorted_out(output), output, log) for place, (output, log) in ended.items()}
+        running[place] = subprocess.Popen(command, cwd=str(folder), stdin=subprocess.DEVNULL,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                          universal_newlines=True)
+    ended = {place: process.communicate(timeout=wheels.MINUTES) for place, process
+             in running.items()}
+    return {place: Verdict(sorted_out(output), output, log) for place, (output, log)
+            in ended.items()}
 
 
 def sorted_out(output: str) -> Dict[str, Complaints]:
@@ -113,4 +124,5 @@ def test_the_stub_says_what_the_module_has(verdicts: Dict[str, Verdict]) -> None
 def test_only_the_three_aliases_are_excepted() -> None:
     lines = ALLOWED.read_text(encoding="utf-8").splitlines()
     entries = {line.replace("\\", "") for line in lines if line and not line.startswith("#")}
-    assert entries <= {"jamsocket_lite." + name for name in ("BackendStatus", "TerminationKind", "TerminationReason")}
+    assert entries <= {"jamsocket_lite." + name for name in ("BackendStatus", "TerminationKind",
+                                                             "TerminationReason")}

@@ -27,9 +27,9 @@ def busy_platform(tmp_path: Path) -> Iterator[LocalPlatform]:
         yield running
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # A serverless runtime
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 class Outcome(NamedTuple):
     """What the runtime posted for an invocation."""
@@ -59,19 +59,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         document = json.loads(self.rfile.read(int(self.headers["Content-Length"])).decode("utf-8"))
-        self.server.outcomes.put(Outcome(self.path.rpartition("/")[2], document, self.server.deadline - time.time()))
+        self.server.outcomes.put(Outcome(self.path.rpartition("/")[2], document,
+                                         self.server.deadline - time.time()))
         self._reply(202, b"{}")
 
     def _reply(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body)), "Connection": "close"}.items():
+        for name, value in {**headers, "Content-Length": str(len(body)),
+                            "Connection": "close"}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
 
 class RuntimeApi(http.server.HTTPServer):
-    """The host's side of https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html, one invocation at a time."""
+    """The host's side of https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html, one
+    invocation at a time."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -85,15 +88,18 @@ class Function:
 
     def __init__(self, place: Place, api_url: str) -> None:
         self._api = RuntimeApi()
-        self._thread = threading.Thread(target=self._api.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = threading.Thread(target=self._api.serve_forever,
+                                        kwargs={"poll_interval": 0.02})
         task = place.folder / "task"
         task.mkdir()
         Place(task, place.platform, place.key).copy("handler.py")
         (task / "user.py").unlink()
-        env = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:%d" % self._api.server_address[1], "LAMBDA_TASK_ROOT": str(task),
-               "_HANDLER": "handler.handle", "JAMSOCKET_ACCOUNT": "acme", "JAMSOCKET_SERVICE": "whiteboard",
+        env = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:%d" % self._api.server_address[1],
+               "LAMBDA_TASK_ROOT": str(task), "_HANDLER": "handler.handle",
+               "JAMSOCKET_ACCOUNT": "acme", "JAMSOCKET_SERVICE": "whiteboard",
                "JAMSOCKET_TOKEN": TOKEN, "JAMSOCKET_API_URL": api_url}
-        self._process = subprocess.Popen([sys.executable, "-X", "dev", "-W", "error", str(PROGRAMS / "runtime.py")],
+        self._process = subprocess.Popen([sys.executable, "-X", "dev", "-W", "error",
+                                          str(PROGRAMS / "runtime.py")],
                                          env=env, cwd=str(place.folder), stdin=subprocess.DEVNULL,
                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -131,8 +137,10 @@ class Function:
         return Done(self._process.returncode, out.decode("utf-8"), err.decode("utf-8"))
 
 
-def test_a_serverless_function_is_invoked_cold_and_warm(tmp_path: Path, busy_platform: LocalPlatform) -> None:
-    """It waits with what is left of the invocation, fails cleanly where that is too short, and goes on afterwards."""
+def test_a_serverless_function_is_invoked_cold_and_warm(tmp_path: Path,
+                                                        busy_platform: LocalPlatform) -> None:
+    """It waits with what is left of the invocation, fails cleanly where that is too short, and goes
+    on afterwards."""
     with Function(Place(tmp_path, busy_platform, ""), busy_platform.url) as function:
         cold = function.invoke({"key": "board"})
         warm = function.invoke({"key": "board"})
@@ -141,12 +149,14 @@ def test_a_serverless_function_is_invoked_cold_and_warm(tmp_path: Path, busy_pla
         unfit = function.invoke({"key": "board"}, 0.1)
         after = function.invoke({"key": "board"})
         done = function.end()
-    assert {cold.kind, warm.kind, after.kind} == {"response"} and {late.kind, unfit.kind} == {"error"}
+    assert {cold.kind, warm.kind, after.kind} == {"response"} and {late.kind,
+                                                                   unfit.kind} == {"error"}
     assert [each.document["invocations"] for each in (cold, warm, after)] == [1, 2, 5]
     assert cold.document["headers"]["Location"].startswith(busy_platform.url)
     # The function answered itself, before its host would have ended it.
     assert late.document["errorType"] == "JamsocketTimeout" and late.left > 0
-    assert unfit.document["errorType"] == "ConfigurationError"      # no time at all is not a timeout
+    # No time at all is not a timeout
+    assert unfit.document["errorType"] == "ConfigurationError"
     connects = [request for request in busy_platform.requests if request.path.endswith("/connect")]
     assert len(connects) == 4
     assert (done.code, done.err) == (0, "") and "JamsocketTimeout" in done.out
@@ -163,9 +173,11 @@ def secrets_in(done: Done, outcomes: List[Outcome], secrets: List[str]) -> List[
     return [secret for secret in secrets if secret in shown]
 
 
-# By the key of a connect request: how it fails, while the platform repeats all the secrets that it has.
+# By the key of a connect request: how it fails, while the platform repeats all the secrets that it
+# has.
 FAILURES = {
-    "refused": "AuthenticationError", "broken": "HTTPError", "redirected": "ProtocolError", "garbled": "ProtocolError",
+    "refused": "AuthenticationError", "broken": "HTTPError", "redirected": "ProtocolError",
+    "garbled": "ProtocolError",
     "misshapen": "ProtocolError", "no-http": "ProtocolError", "reset": "NetworkError",
     # These have an answer, and fail in the wait for it:
     "no-url": "ConfigurationError", "unreachable": "JamsocketTimeout", "over": "BackendTerminated",
@@ -174,8 +186,10 @@ FAILURES = {
 
 
 def connected(url: str, key: str) -> Dict[str, Any]:
-    status_urls = {"no-url": "http://%s@127.0.0.1:1" % SECRET, "unreachable": "http://127.0.0.1:1/" + SECRET}
-    return {"backend_id": key, "spawned": True, "status": "terminating" if key == "over" else "scheduled",
+    status_urls = {"no-url": "http://%s@127.0.0.1:1" % SECRET, "unreachable": "http://127.0.0.1:1/"
+                   + SECRET}
+    return {"backend_id": key, "spawned": True, "status": "terminating" if key == "over"
+            else "scheduled",
             "token": [SECRET] if key == "misshapen" else SECRET, "secret_token": SECRET,
             "url": "%s/%s/" % (url, SECRET), "ready_url": "%s/%s/ready" % (url, SECRET),
             "status_url": status_urls.get(key, "%s/v2/backend/%s/status" % (url, key))}
@@ -192,16 +206,20 @@ def failure(request: Request) -> List[Step]:
     answers: Dict[str, Step] = {
         "refused": refusal, "redirected": redirect,
         "broken": answer(said.encode("ascii"), 500, [("Content-Type", "text/plain")]),
-        "garbled": answer(said.encode("ascii")), "no-http": said.encode("ascii") + b"\r\n\r\n", "reset": Reset()}
+        "garbled": answer(said.encode("ascii")), "no-http": said.encode("ascii") + b"\r\n\r\n",
+        "reset": Reset()}
     if status:
         answers = {"status-refused": refusal, "status-redirected": redirect}
     return [answers.get(key) or answer(connected(url, key))]
 
 
-def test_what_a_serverless_host_logs_shows_no_token(tmp_path: Path, busy_platform: LocalPlatform) -> None:
+def test_what_a_serverless_host_logs_shows_no_token(tmp_path: Path,
+                                                    busy_platform: LocalPlatform) -> None:
     """Its log holds the text and the whole traceback, causes included, of every way to fail."""
-    with Server(failure) as server, Function(Place(tmp_path, busy_platform, ""), server.url) as function:
-        outcomes = {key: function.invoke({"key": key}, 0.8 if key == "unreachable" else LONG) for key in FAILURES}
+    with Server(failure) as server, Function(Place(tmp_path, busy_platform, ""),
+                                             server.url) as function:
+        outcomes = {key: function.invoke({"key": key}, 0.8 if key == "unreachable" else LONG)
+                    for key in FAILURES}
         done = function.end()
     assert {key: (each.kind, each.document["errorType"]) for key, each in outcomes.items()} == \
         {key: ("error", kind) for key, kind in FAILURES.items()}
@@ -209,28 +227,33 @@ def test_what_a_serverless_host_logs_shows_no_token(tmp_path: Path, busy_platfor
     assert not secrets_in(done, list(outcomes.values()), [TOKEN, SECRET])
 
 
-def test_a_serverless_function_that_is_set_up_wrongly_fails_as_it_starts(tmp_path: Path,
-                                                                        busy_platform: LocalPlatform) -> None:
+def test_a_serverless_function_that_is_set_up_wrongly_fails_as_it_starts(
+    tmp_path: Path, busy_platform: LocalPlatform
+) -> None:
     with Function(Place(tmp_path, busy_platform, ""), "ftp://" + TOKEN) as function:
         outcome = function.outcome()
         done = function.end()
-    assert outcome.document["errorType"] == "ConfigurationError" and (done.code, done.err) == (1, "")
+    assert outcome.document["errorType"] == "ConfigurationError" and (done.code,
+                                                                      done.err) == (1, "")
     assert not secrets_in(done, [outcome], [TOKEN])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # A debugger
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_in_the_python_of_gdb(tmp_path: Path, busy_platform: LocalPlatform) -> None:
     gdb = shutil.which("gdb")
     if gdb is None:
         pytest.skip("needs gdb")
-    asked = run([gdb, "-nx", "-batch", "-ex", "python import sys; print(sys.version_info >= (3, 7))"], tmp_path)
+    asked = run([gdb, "-nx", "-batch", "-ex",
+                 "python import sys; print(sys.version_info >= (3, 7))"], tmp_path)
     if asked.out.strip() != "True":
         pytest.skip("needs a gdb with Python 3.7 or later")
     place = Place(tmp_path, busy_platform, "gdb")
     place.copy()
-    (tmp_path / "program.py").write_text("import warnings\nwarnings.simplefilter('error')\n" + place.program)
-    report = run([gdb, "-nx", "-batch", "-ex", "python exec(open('program.py').read())"], tmp_path).json()
+    (tmp_path / "program.py").write_text("import warnings\nwarnings.simplefilter('error')\n"
+                                         + place.program)
+    report = run([gdb, "-nx", "-batch", "-ex", "python exec(open('program.py').read())"],
+                 tmp_path).json()
     place.check_report(report, place.key, str(tmp_path / "jamsocket_lite.py"))

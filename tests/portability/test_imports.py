@@ -1,4 +1,5 @@
-"""What the file imports is bounded: the standard library alone, and nothing that connect and wait can do without."""
+"""What the file imports is bounded: the standard library alone, and nothing that connect and wait
+can do without."""
 
 import ast
 import sys
@@ -46,10 +47,11 @@ ELSEWHERE = {
     "urllib.request": "the settings of proxies, where there are any",
 }
 
-# Each costs a cold start dearly, or does what the file says it does not: threads, logging, processes, files.
-NEVER = {"argparse", "asyncio", "concurrent", "ctypes", "datetime", "decimal", "email", "hashlib", "http", "locale",
-         "logging", "multiprocessing", "pickle", "queue", "random", "shutil", "signal", "subprocess", "tempfile",
-         "threading", "urllib", "uuid", "zipfile"}
+# Each costs a cold start dearly, or does what the file says it does not: threads, logging,
+# processes, files.
+NEVER = {"argparse", "asyncio", "concurrent", "ctypes", "datetime", "decimal", "email", "hashlib",
+         "http", "locale", "logging", "multiprocessing", "pickle", "queue", "random", "shutil",
+         "signal", "subprocess", "tempfile", "threading", "urllib", "uuid", "zipfile"}
 
 
 @pytest.fixture
@@ -63,9 +65,11 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def phases(place: Place, program: str, *arguments: str) -> Dict[str, Set[str]]:
     """`note(name)` in the program notes what has been imported by then."""
     start = ("import sys\nfirst, phases = set(sys.modules), {}\nsys.path.insert(0, %r)\n"
-             "def note(name):\n    phases[name] = sorted(set(sys.modules) - first)\n" % str(place.folder))
+             "def note(name):\n    phases[name] = sorted(set(sys.modules) - first)\n"
+             % str(place.folder))
     report = run([sys.executable, "-I", "-S", "-W", "error", "-c",
-                  start + program + "\nimport json\nprint(json.dumps(phases))\n", *arguments], place.folder).json()
+                  start + program + "\nimport json\nprint(json.dumps(phases))\n", *arguments],
+                 place.folder).json()
     return {name: set(modules) for name, modules in report.items()}
 
 
@@ -92,18 +96,22 @@ def test_the_file_imports_what_is_in_the_tables_and_nothing_else() -> None:
 
 
 def test_the_import_and_the_types_import_next_to_nothing(place: Place) -> None:
-    seen = phases(place, """
+    seen = phases(
+        place,
+        """
 import jamsocket_lite as lite
 note('import')
 request = lite.ConnectRequest.from_dict({'key': 'a', 'auth': {'b': [1.5]}, 'spawn': {'tag': 'c'}})
-text = repr([request.to_dict(), lite.BackendState.from_dict({'status': 'ready', 'time': 1764000000000})])
+state = lite.BackendState.from_dict({'status': 'ready', 'time': 1764000000000})
+text = repr([request.to_dict(), state])
 try:
     lite.ConnectRequest(key='')
 except lite.ValidationError:
     pass
 client = lite.Jamsocket('a', 'b', 'c')
 note('types')
-""")
+""",
+    )
     allowed = bound(place, AT_IMPORT)
     assert seen["import"] <= allowed
     assert seen["types"] == seen["import"]
@@ -150,12 +158,22 @@ note('main')
 
 @pytest.mark.skipif(sys.version_info < (3, 8), reason="audit hooks came with Python 3.8")
 def test_the_import_opens_nothing_and_starts_nothing(place: Place) -> None:
-    done = run([sys.executable, "-I", "-S", "-B", "-W", "error", "-c", """
+    done = run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-B",
+            "-W",
+            "error",
+            "-c",
+            """
 import json, sys
 sys.path.insert(0, %r)
 events, prefixes = [], tuple(map(str.lower, [*sys.path, sys.prefix, sys.base_prefix]))
 def hook(event, arguments):
-    mine = event.startswith(("socket", "subprocess", "os.", "_thread.start", "ctypes", "urllib", "tempfile", "shutil"))
+    mine = event.startswith(("socket", "subprocess", "os.", "_thread.start", "ctypes", "urllib",
+                             "tempfile", "shutil"))
     mine = mine and event not in ("os.listdir", "os.scandir")   # the import system's
     if mine or event == "open" and not str(arguments[0]).lower().startswith(prefixes):
         events.append(event)
@@ -164,5 +182,9 @@ import jamsocket_lite
 found = list(events)
 open(sys.argv[1]).close()
 print(json.dumps([found, events]))
-""" % str(place.folder), "/dev/null"], place.folder)
+""" % str(place.folder),
+            "/dev/null",
+        ],
+        place.folder,
+    )
     assert done.json() == [[], ["open"]]

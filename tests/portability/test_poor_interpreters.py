@@ -1,4 +1,5 @@
-"""Where Python lacks something, the file still imports, and says what is missing when it is needed."""
+"""Where Python lacks something, the file still imports, and says what is missing when it is
+needed."""
 
 import json
 import os
@@ -24,9 +25,12 @@ def place(tmp_path: Path, shared_platform: LocalPlatform, request: pytest.Fixtur
 
 # How a module can be missing: never built, or built for another library.
 ABSENT = "raise ModuleNotFoundError(\"No module named '%s'\", name='%s')\n"
-MISMATCHED = "raise ImportError('/usr/lib/python3/lib-dynload/%s.so: undefined symbol: %s_get1_thing')\n"
+MISMATCHED = (
+    "raise ImportError('/usr/lib/python3/lib-dynload/%s.so: undefined symbol: %s_get1_thing')\n"
+)
 
-# Makes each call with a timeout of a few seconds, and prints the name and the text of what it raises.
+# Makes each call with a timeout of a few seconds, and prints the name and the text of what it
+# raises.
 CALLS = """
 import json, jamsocket_lite, user
 def outcome(call):
@@ -41,15 +45,18 @@ def calls(url):
             "terminate": lambda: client.terminate("abc", timeout=20)}
 def show(url):
     kinds = {name: outcome(call) for name, call in calls(url).items()}
-    print(json.dumps({"calls": kinds, "refusals": user.refusals(jamsocket_lite), "hints": user.hints(jamsocket_lite)}))
+    print(json.dumps({"calls": kinds, "refusals": user.refusals(jamsocket_lite),
+                      "hints": user.hints(jamsocket_lite)}))
 """ % TOKEN
 
 
 def missing(place: Place, module: str, how: str) -> str:
     """Shadows a module; the beginning of a program that makes sure of it."""
     (place.folder / (module + ".py")).write_text(how % (module, module))
-    return ("import sys\nsys.path.insert(0, %r)\ntry:\n    import %s\nexcept ImportError:\n    pass\n"
-            "else:\n    raise SystemExit('it is there')\n" % (str(place.folder), module))
+    return (
+        "import sys\nsys.path.insert(0, %r)\ntry:\n    import %s\nexcept ImportError:\n    pass\n"
+        "else:\n    raise SystemExit('it is there')\n" % (str(place.folder), module)
+    )
 
 
 def kinds_of(report: Dict[str, Any]) -> Dict[str, str]:
@@ -60,9 +67,9 @@ def all_calls(kind: str) -> Dict[str, str]:
     return dict.fromkeys(("connect", "status", "terminate"), kind)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Modules
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 WAYS = pytest.mark.parametrize("how", [ABSENT, MISMATCHED], ids=["absent", "mismatched"])
 
@@ -75,7 +82,8 @@ def test_plain_http_works_without(place: Place, module: str, how: str) -> None:
 
 @WAYS
 @pytest.mark.parametrize("module", ["_ssl", "ssl"])
-def test_without_ssl_https_is_a_configuration_error_that_says_so(place: Place, module: str, how: str) -> None:
+def test_without_ssl_https_is_a_configuration_error_that_says_so(place: Place, module: str,
+                                                                 how: str) -> None:
     program = missing(place, module, how) + CALLS + "show('https://127.0.0.1:%d')\n" % closed_port()
     report = place.python("-c", program).json()
     assert kinds_of(report) == all_calls("ConfigurationError")
@@ -84,32 +92,40 @@ def test_without_ssl_https_is_a_configuration_error_that_says_so(place: Place, m
 
 
 def test_without_ssl_a_wait_for_https_fails_at_once(place: Place) -> None:
-    wait = "print(json.dumps(outcome(lambda: jamsocket_lite.wait_until_ready('https://127.0.0.1:1/'))))\n"
-    assert place.python("-c", missing(place, "_ssl", ABSENT) + CALLS + wait).json()[0] == "ConfigurationError"
+    wait = ("done = outcome(lambda: jamsocket_lite.wait_until_ready('https://127.0.0.1:1/'))\n"
+            "print(json.dumps(done))\n")
+    assert place.python("-c", missing(place, "_ssl", ABSENT) + CALLS
+                        + wait).json()[0] == "ConfigurationError"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Disk and certificates
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_works_where_no_byte_can_be_written_to_a_disk(place: Place) -> None:
-    program = ("try:\n    with open('full', 'wb', 0) as file:\n        file.write(b'x')\nexcept OSError:\n    pass\n"
-               "else:\n    raise SystemExit('there is room')\n" + place.program)
+    program = (
+        "try:\n    with open('full', 'wb', 0) as file:\n        file.write(b'x')\n"
+        "except OSError:\n    pass\n"
+        "else:\n    raise SystemExit('there is room')\n" + place.program
+    )
     command = [sys.executable, "-W", "error", "-c", program]
-    place.check(run([shutil.which("sh") or "sh", "-c", 'ulimit -f 0 && exec "$0" "$@"', *command], place.folder))
+    place.check(run([shutil.which("sh") or "sh", "-c", 'ulimit -f 0 && exec "$0" "$@"', *command],
+                    place.folder))
     (place.folder / "full").unlink()
     stems = {path.name.partition(".")[0] for path in place.folder.rglob("*")}
     assert stems == {"jamsocket_lite", "user", "__pycache__"}
 
 
 @pytest.mark.parametrize("store", ["none", "ours"])
-def test_certificates_come_from_ssl_cert_file_or_the_error_names_it(place: Place, certificates: Certificates,
+def test_certificates_come_from_ssl_cert_file_or_the_error_names_it(place: Place,
+                                                                    certificates: Certificates,
                                                                     store: str) -> None:
     known = certificates.ca_file if store == "ours" else str(place.folder / "nothing")
     env = {"SSL_CERT_FILE": known, "SSL_CERT_DIR": str(place.folder / "nowhere")}
     with Server([answer({"status": "ready", "time": "2026-11-23T22:46:13.368Z"})],
                 tls=certificates.server_context()) as server:
-        report = place.python("-c", CALLS + "show('https://localhost:%d')\n" % server.port, env=env).json()
+        report = place.python("-c", CALLS + "show('https://localhost:%d')\n" % server.port,
+                              env=env).json()
     kind, text = report["calls"]["status"]
     if store == "ours":
         assert kind == "returned"
@@ -118,9 +134,9 @@ def test_certificates_come_from_ssl_cert_file_or_the_error_names_it(place: Place
         assert "SSL_CERT_FILE" in text and "ssl_context" in text
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # No sockets, as in WebAssembly; no threads
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 # What builds for WebAssembly do: a function of the standard library, and what it raises there.
 NO_SOCKETS = {
@@ -129,12 +145,16 @@ NO_SOCKETS = {
     "connect-is-an-oserror": ("socket.socket.connect", "OSError(23, 'Host is unreachable')"),
     "connect-times-out-at-once": ("socket.socket.connect", "socket.timeout('timed out')"),
     "lookup-is-missing": ("socket.getaddrinfo", "AttributeError('getaddrinfo')"),
-    "lookup-is-an-oserror": ("socket.getaddrinfo", "socket.gaierror(-4, 'Non-recoverable failure')"),
+    "lookup-is-an-oserror": ("socket.getaddrinfo",
+                             "socket.gaierror(-4, 'Non-recoverable failure')"),
 }
 
 
-def test_without_the_socket_module_the_types_work_and_a_call_is_a_network_error(place: Place) -> None:
-    program = missing(place, "_socket", ABSENT) + CALLS + "show('http://127.0.0.1:%d')\n" % closed_port()
+def test_without_the_socket_module_the_types_work_and_a_call_is_a_network_error(
+    place: Place,
+) -> None:
+    program = missing(place, "_socket",
+                      ABSENT) + CALLS + "show('http://127.0.0.1:%d')\n" % closed_port()
     report = place.python("-c", program).json()
     assert kinds_of(report) == all_calls("NetworkError")
     place.check_types(report)
@@ -153,9 +173,13 @@ def test_without_sockets_a_call_is_a_network_error(place: Place, how: str) -> No
 def test_where_tls_is_not_supported_a_call_is_a_network_error(place: Place) -> None:
     """`import ssl` works there, and what it makes raises no OSError."""
     with Server([Silence()]) as server:
-        program = ("import ssl\ndef wrap(*_, **__): raise RuntimeError('TLS not supported in this environment')\n"
-                   "ssl.SSLContext.wrap_socket = ssl.SSLContext.wrap_bio = wrap\n" + CALLS
-                   + "show('https://127.0.0.1:%d')\n" % server.port)
+        program = (
+            "import ssl\n"
+            "def wrap(*_, **__): raise RuntimeError('TLS not supported in this environment')\n"
+            "ssl.SSLContext.wrap_socket = ssl.SSLContext.wrap_bio = wrap\n"
+            + CALLS
+            + "show('https://127.0.0.1:%d')\n" % server.port
+        )
         report = place.python("-c", program).json()
     assert kinds_of(report) == all_calls("NetworkError")
 
@@ -164,33 +188,42 @@ def test_works_where_no_thread_can_be_started(place: Place) -> None:
     place.check(place.python("-c", "import _thread, threading\n"
                              "def start(*_, **__): raise RuntimeError(\"can't start new thread\")\n"
                              "_thread.start_new_thread = threading._start_new_thread = start\n"
-                             "threading.Thread.start = _thread.start_joinable_thread = start\n" + place.program))
+                             "threading.Thread.start = _thread.start_joinable_thread = start\n"
+                             + place.program))
 
 
 def test_in_pyodide(place: Place) -> None:
-    """The whole file in a real WebAssembly build. JAMSOCKET_LITE_PYODIDE: the folder of the npm package pyodide."""
+    """The whole file in a real WebAssembly build. JAMSOCKET_LITE_PYODIDE: the folder of the npm
+    package pyodide."""
     folder, node = os.environ.get("JAMSOCKET_LITE_PYODIDE"), shutil.which("node")
     if not folder or node is None:
         pytest.skip("needs node, and Pyodide's folder in JAMSOCKET_LITE_PYODIDE")
     urls = ("http://localhost:9", "http://api.example.test", "https://api.example.test")
-    program = "import sys\nsys.path.insert(0, '/home/pyodide')\n%sfor url in %r:\n    show(url)\n" % (CALLS, urls)
-    done = run([node, str(PROGRAMS / "pyodide.mjs"), str(Path(folder) / "pyodide.mjs"), str(place.folder), program],
+    program = (
+        "import sys\nsys.path.insert(0, '/home/pyodide')\n%sfor url in %r:\n    show(url)\n"
+        % (CALLS, urls)
+    )
+    done = run([node, str(PROGRAMS / "pyodide.mjs"), str(Path(folder) / "pyodide.mjs"),
+                str(place.folder), program],
                place.folder)
     reports = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
-    assert [kinds_of(report) for report in reports] == [all_calls("NetworkError")] * len(urls), reports or done.err
+    assert [kinds_of(report) for report
+            in reports] == [all_calls("NetworkError")] * len(urls), reports or done.err
     for report in reports:
         place.check_types(report)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # An old one
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_on_python_3_6_with_the_backport_of_dataclasses(place: Place) -> None:
     """Not promised, but it costs nothing."""
-    pythons = [shutil.which("python3.6"), *map(str, Path.home().glob(".pyenv/versions/3.6.*/bin/python"))]
+    pythons = [shutil.which("python3.6"),
+               *map(str, Path.home().glob(".pyenv/versions/3.6.*/bin/python"))]
     for python in filter(None, pythons):
         if run([python, "-c", "import dataclasses"], place.folder).code == 0:
-            place.check(run([python, "-W", "error", "-X", "dev", "-c", place.program], place.folder))
+            place.check(run([python, "-W", "error", "-X", "dev", "-c", place.program],
+                            place.folder))
             return
     pytest.skip("needs Python 3.6 with the backport of dataclasses installed")

@@ -31,15 +31,15 @@ def found(name: str) -> str:
     return path
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Flags
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 ALL_FLAGS = ("-OO", "-bb", "-X", "dev", "-W", "error", "-I", "-S")
 
 
-@pytest.mark.parametrize("flags", [("-O",), ("-OO",), ("-W", "error"), ("-X", "dev"), ("-I", "-S"), ("-b",), ("-bb",),
-                                   ALL_FLAGS], ids=" ".join)
+@pytest.mark.parametrize("flags", [("-O",), ("-OO",), ("-W", "error"), ("-X", "dev"), ("-I", "-S"),
+                                   ("-b",), ("-bb",), ALL_FLAGS], ids=" ".join)
 def test_a_flag_changes_nothing(place: Place, flags: Sequence[str]) -> None:
     """No warning, no unclosed socket, and no rule that an assert or a docstring held."""
     place.copy()
@@ -47,19 +47,25 @@ def test_a_flag_changes_nothing(place: Place, flags: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("flags", [("-OO",), ALL_FLAGS], ids=" ".join)
-def test_without_docstrings_the_command_line_still_helps(place: Place, flags: Sequence[str]) -> None:
+def test_without_docstrings_the_command_line_still_helps(place: Place,
+                                                         flags: Sequence[str]) -> None:
     place.copy()
-    done, usual = (run([sys.executable, *each, "jamsocket_lite.py", "--help"], place.folder) for each in (flags, ()))
+    done, usual = (run([sys.executable, *each, "jamsocket_lite.py", "--help"], place.folder)
+                   for each in (flags, ()))
     assert done == usual and (done.code, done.err) == (0, "") and "terminate" in done.out
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Loading
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_copied_alone_into_an_empty_folder(place: Place) -> None:
     shutil.copy(str(FILE), str(place.folder / "jamsocket_lite.py"))
-    text = (PROGRAMS / "user.py").read_text("utf-8") + "\nimport jamsocket_lite\n" + place.call.replace("user.", "")
+    text = (
+        (PROGRAMS / "user.py").read_text("utf-8")
+        + "\nimport jamsocket_lite\n"
+        + place.call.replace("user.", "")
+    )
     done = place.python("-", text=text)
     module_origin = done.json()["origin"]
     place.check(done)
@@ -82,10 +88,17 @@ def test_loaded_by_its_path_without_an_entry_in_sys_modules(place: Place, name: 
 def test_pasted_as_text(place: Place, names: str) -> None:
     place.copy()
     (place.folder / "jamsocket_lite.py").rename(place.folder / "text")
-    place.check(place.python("-c", "import types, user\nnames = %s\n"
-                             "with open('text', 'rb') as file:\n    exec(file.read(), names)\n"
-                             "names['__name__'] = 'pasted'\njamsocket_lite = types.SimpleNamespace(**names)\n" % names
-                             + place.call), origin=None)
+    place.check(
+        place.python(
+            "-c",
+            "import types, user\nnames = %s\n"
+            "with open('text', 'rb') as file:\n    exec(file.read(), names)\n"
+            "names['__name__'] = 'pasted'\njamsocket_lite = types.SimpleNamespace(**names)\n"
+            % names
+            + place.call,
+        ),
+        origin=None,
+    )
 
 
 def zipped(place: Place, name: str, **texts: str) -> None:
@@ -98,7 +111,8 @@ def zipped(place: Place, name: str, **texts: str) -> None:
 
 def test_inside_a_zip_on_the_path(place: Place) -> None:
     zipped(place, "layer.zip")
-    done = place.python("-c", "import jamsocket_lite, user\n" + place.call, env={"PYTHONPATH": "layer.zip"})
+    done = place.python("-c", "import jamsocket_lite, user\n" + place.call,
+                        env={"PYTHONPATH": "layer.zip"})
     report = done.json()
     assert Path(report["origin"]).parts[-2:] == ("layer.zip", "jamsocket_lite.py")
     place.check_report(report, place.key, report["origin"])
@@ -119,8 +133,9 @@ def test_as_a_zipapp(place: Place) -> None:
 def test_the_command_line_runs_from_a_zip(place: Place) -> None:
     zipped(place, "layer.zip")
     done = place.python("-m", "jamsocket_lite", "connect", "--key", place.key, "--wait", "--quiet",
-                        env={"PYTHONPATH": "layer.zip", "JAMSOCKET_ACCOUNT": "acme", "JAMSOCKET_SERVICE": "whiteboard",
-                             "JAMSOCKET_TOKEN": TOKEN, "JAMSOCKET_API_URL": place.platform.url})
+                        env={"PYTHONPATH": "layer.zip", "JAMSOCKET_ACCOUNT": "acme",
+                             "JAMSOCKET_SERVICE": "whiteboard", "JAMSOCKET_TOKEN": TOKEN,
+                             "JAMSOCKET_API_URL": place.platform.url})
     assert place.platform.backend(done.json()["backend_id"]).key == place.key
 
 
@@ -128,19 +143,23 @@ def test_the_command_line_runs_from_a_zip(place: Place) -> None:
 def test_as_bytecode_alone(place: Place, optimize: int) -> None:
     place.copy()
     source = place.folder / "jamsocket_lite.py"
-    py_compile.compile(str(source), str(source.with_suffix(".pyc")), doraise=True, optimize=optimize)
+    py_compile.compile(str(source), str(source.with_suffix(".pyc")), doraise=True,
+                       optimize=optimize)
     source.unlink()
     shutil.rmtree(str(place.folder / "__pycache__"))
     place.check(place.python("-c", place.program), origin="jamsocket_lite.pyc")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # A disk that cannot be written, and an environment without anything
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def read_only_mount(folder: Path) -> List[str]:
     """The beginning of a command that finds the folder on a read-only file system."""
-    unshare, script = shutil.which("unshare"), 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    unshare, script = (
+        shutil.which("unshare"),
+        'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"',
+    )
     for options in (["-m"], ["-r", "-m"]):
         prefix = [unshare or "", *options, "sh", "-c", script, str(folder)]
         if unshare and run([*prefix, "true"], folder).code == 0:
@@ -154,18 +173,21 @@ def listing(folder: Path) -> List[str]:
 
 def test_on_a_read_only_file_system_with_no_home_and_an_empty_environment(place: Place) -> None:
     place.copy()
-    program = ("import errno, os\nassert set(os.environ) <= {'LC_CTYPE'}, os.environ\n"
-               "try:\n    open(%r, 'w')\nexcept OSError as error:\n    assert error.errno == errno.EROFS\n"
-               "else:\n    raise SystemExit('the folder can be written')\n" % str(place.folder / "new")) + place.program
+    program = (
+        "import errno, os\nassert set(os.environ) <= {'LC_CTYPE'}, os.environ\n"
+        "try:\n    open(%r, 'w')\nexcept OSError as error:\n    assert error.errno == errno.EROFS\n"
+        "else:\n    raise SystemExit('the folder can be written')\n" % str(place.folder / "new")
+    ) + place.program
     before = listing(place.folder)
-    place.check(run([*read_only_mount(place.folder), found("env"), "-i", sys.executable, "-W", "error", "-c", program],
+    place.check(run([*read_only_mount(place.folder), found("env"), "-i", sys.executable, "-W",
+                     "error", "-c", program],
                     place.folder))
     assert listing(place.folder) == before
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Programs of other languages
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def compiled(folder: Path, *options: str) -> Path:
     """The embedding program, for the Python that runs the tests."""
@@ -176,10 +198,11 @@ def compiled(folder: Path, *options: str) -> Path:
         pytest.skip("needs the headers of this Python and its library")
     program = folder / "program"
     done = subprocess.run(
-        [found("cc"), "-O0", "-w", "-I", str(include), *options, str(PROGRAMS / "embed.c"), "-o", str(program),
-         "-L" + variables["LIBDIR"], "-L" + variables["LIBPL"], "-Wl,-rpath," + variables["LIBDIR"],
-         *variables["LINKFORSHARED"].split(), "-lpython" + variables["LDVERSION"],
-         *variables["LIBS"].split(), *variables["SYSLIBS"].split()],
+        [found("cc"), "-O0", "-w", "-I", str(include), *options, str(PROGRAMS / "embed.c"), "-o",
+         str(program), "-L" + variables["LIBDIR"], "-L" + variables["LIBPL"],
+         "-Wl,-rpath," + variables["LIBDIR"], *variables["LINKFORSHARED"].split(),
+         "-lpython" + variables["LDVERSION"], *variables["LIBS"].split(),
+         *variables["SYSLIBS"].split()],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONG)
     if done.returncode != 0 and b"-lpython" in done.stdout:
         pytest.skip("needs this Python as a library")
@@ -188,7 +211,8 @@ def compiled(folder: Path, *options: str) -> Path:
 
 
 def embedded(program: Path, place: Place, *arguments: str) -> Done:
-    return run([str(program), *arguments], place.folder, {"PYTHONHOME": sys.base_prefix, "PYTHONWARNINGS": "error"})
+    return run([str(program), *arguments], place.folder, {"PYTHONHOME": sys.base_prefix,
+                                                          "PYTHONWARNINGS": "error"})
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +220,10 @@ def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(tmp_path_factory.mktemp("embedding"))
 
 
-@pytest.mark.parametrize("options", [(), ("--sub-interpreter",)], ids=["main-interpreter", "sub-interpreter"])
-def test_in_a_program_that_embeds_python(place: Place, embedding: Path, options: Sequence[str]) -> None:
+@pytest.mark.parametrize("options", [(), ("--sub-interpreter",)],
+                         ids=["main-interpreter", "sub-interpreter"])
+def test_in_a_program_that_embeds_python(place: Place, embedding: Path,
+                                         options: Sequence[str]) -> None:
     place.copy()
     place.check(embedded(embedding, place, *options, place.program))
 
@@ -205,42 +231,60 @@ def test_in_a_program_that_embeds_python(place: Place, embedding: Path, options:
 def test_frozen_into_an_executable(place: Place) -> None:
     lines, table = [], []
     for name, path in (("jamsocket_lite", FILE), ("user", PROGRAMS / "user.py")):
-        code = marshal.dumps(compile(path.read_bytes(), name + ".py", "exec", dont_inherit=True, optimize=2))
-        lines.append("static const unsigned char code_%s[] = {%s};" % (name, ",".join(map(str, code))))
+        code = marshal.dumps(compile(path.read_bytes(), name + ".py", "exec", dont_inherit=True,
+                                     optimize=2))
+        lines.append("static const unsigned char code_%s[] = {%s};"
+                     % (name, ",".join(map(str, code))))
         table.append('{.name = "%s", .code = code_%s, .size = %d},' % (name, name, len(code)))
     header = place.folder / "frozen.h"
-    header.write_text("%s\nstatic const struct _frozen frozen[] = {%s {0}};\n" % ("\n".join(lines), " ".join(table)))
+    header.write_text("%s\nstatic const struct _frozen frozen[] = {%s {0}};\n" % ("\n".join(lines),
+                                                                                  " ".join(table)))
     program = compiled(place.folder, '-DFROZEN_HEADER="%s"' % header)
-    report = embedded(program, place, "import os, sys\nsys.frozen = True\nimport jamsocket_lite, user\n"
-                      "assert not os.path.exists(getattr(jamsocket_lite, '__file__', ''))\n" + place.call).json()
+    report = embedded(program, place,
+                      "import os, sys\nsys.frozen = True\nimport jamsocket_lite, user\n"
+                      "assert not os.path.exists(getattr(jamsocket_lite, '__file__', ''))\n"
+                      + place.call).json()
     assert report["origin"].startswith("frozen")
     place.check_report(report, place.key, report["origin"])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Beside the main thread of the main interpreter of one process
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_in_a_thread(place: Place) -> None:
     place.copy()
-    place.check(place.python("-c", "import threading\ndef work():\n    import jamsocket_lite, user\n    " + place.call
-                             + "thread = threading.Thread(target=work)\nthread.start()\nthread.join()\n"))
+    place.check(
+        place.python(
+            "-c",
+            "import threading\ndef work():\n    import jamsocket_lite, user\n    "
+            + place.call
+            + "thread = threading.Thread(target=work)\nthread.start()\nthread.join()\n",
+        )
+    )
 
 
 @pytest.mark.parametrize("kind", ["isolated", "legacy"])
 def test_in_a_sub_interpreter(place: Place, kind: str) -> None:
-    """An isolated one has, since 3.12, a lock of its own, and refuses daemon threads, fork and exec."""
-    name = next((name for name in ("_interpreters", "_xxsubinterpreters") if importlib.util.find_spec(name)), None)
+    """An isolated one has, since 3.12, a lock of its own, and refuses daemon threads, fork and
+    exec."""
+    name = next((name for name in ("_interpreters", "_xxsubinterpreters")
+                 if importlib.util.find_spec(name)), None)
     if name is None:
         pytest.skip("this Python has no module for sub-interpreters")
     place.copy()
     argument = repr(kind) if name == "_interpreters" else "isolated=%s" % (kind == "isolated")
     if sys.version_info < (3, 9):
         argument = ""
-    place.check(place.python("-c", "import %s as interpreters\n"
-                             "id = interpreters.create(%s)\nfailure = interpreters.run_string(id, %r)\n"
-                             "assert failure is None, failure\ninterpreters.destroy(id)\n"
-                             % (name, argument, place.program)))
+    place.check(
+        place.python(
+            "-c",
+            "import %s as interpreters\n"
+            "id = interpreters.create(%s)\nfailure = interpreters.run_string(id, %r)\n"
+            "assert failure is None, failure\ninterpreters.destroy(id)\n"
+            % (name, argument, place.program),
+        )
+    )
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -249,8 +293,10 @@ def test_in_the_processes_of_a_pool(place: Place, method: str) -> None:
     place.copy("pool.py")
     report = place.python("pool.py", method, place.platform.url, TOKEN, place.key).json()
     for name in ("pool", "process"):
-        place.check_report(report.pop(name), "%s/%s" % (place.key, name), str(place.folder / "jamsocket_lite.py"))
-    assert report == {"exit": 0, "terminated": ["BackendTerminated", True], "refused": ["AuthenticationError", 401],
+        place.check_report(report.pop(name), "%s/%s" % (place.key, name),
+                           str(place.folder / "jamsocket_lite.py"))
+    assert report == {"exit": 0, "terminated": ["BackendTerminated", True],
+                      "refused": ["AuthenticationError", 401],
                       "invalid": ["ValidationError", "key"]}
 
 
@@ -259,10 +305,14 @@ def test_under_the_monkey_patching_of_gevent(place: Place) -> None:
     if importlib.util.find_spec("gevent") is None:
         pytest.skip("needs gevent")
     place.copy()
-    program = ("import gevent.monkey\ngevent.monkey.patch_all()\n"
-               "import gevent, jamsocket_lite, user\nturns = []\n"
-               "def tick():\n    while True:\n        turns.append(1)\n        gevent.sleep(0.002)\n"
-               "ticking = gevent.spawn(tick)\n" + place.call + "ticking.kill()\nassert len(turns) > 10, turns\n")
+    program = (
+        "import gevent.monkey\ngevent.monkey.patch_all()\n"
+        "import gevent, jamsocket_lite, user\nturns = []\n"
+        "def tick():\n    while True:\n        turns.append(1)\n        gevent.sleep(0.002)\n"
+        "ticking = gevent.spawn(tick)\n"
+        + place.call
+        + "ticking.kill()\nassert len(turns) > 10, turns\n"
+    )
     # gevent itself warns on some versions.
     place.check(run([sys.executable, "-W", "error::ResourceWarning", "-c", program], place.folder))
 
@@ -270,5 +320,7 @@ def test_under_the_monkey_patching_of_gevent(place: Place) -> None:
 def test_where_select_has_nothing_but_select(place: Place) -> None:
     """Some monkey-patching, and some systems, leave no poll, epoll or kqueue."""
     place.copy()
-    place.check(place.python("-c", "import select\nfor name in ('poll', 'epoll', 'kqueue', 'devpoll'):\n"
-                             "    if hasattr(select, name):\n        delattr(select, name)\n" + place.program))
+    place.check(place.python("-c",
+                             "import select\nfor name in ('poll', 'epoll', 'kqueue', 'devpoll'):\n"
+                             "    if hasattr(select, name):\n        delattr(select, name)\n"
+                             + place.program))

@@ -1,4 +1,5 @@
-"""The errors of the contract: what each is, what it carries, and that both survive pickling, copying and processes."""
+"""The errors of the contract: what each is, what it carries, and that both survive pickling,
+copying and processes."""
 
 import copy
 import multiprocessing
@@ -12,13 +13,15 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 import pytest
 
 import jamsocket_lite
-from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated, ConfigurationError, ConnectRequest,
-                            HTTPError, Jamsocket, JamsocketError, JamsocketTimeout, NetworkError, ProtocolError,
+from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated,
+                            ConfigurationError, ConnectRequest, HTTPError, Jamsocket,
+                            JamsocketError, JamsocketTimeout, NetworkError, ProtocolError,
                             RateLimitError, ValidationError, wait_until_ready)
 from kit.server import Server, Silence, answer, closed_port, event, stream_head
 
 STATE = BackendState("terminating", "2026-11-23T22:46:13.368Z", "swept", "soft")
-STRANGE = BackendState.from_dict({"status": "sleeping", "time": "", "exit_error": True}, strict=False)
+STRANGE = BackendState.from_dict({"status": "sleeping", "time": "", "exit_error": True},
+                                 strict=False)
 HTTP = {"status": 418, "code": "TEAPOT", "request_id": "req-1", "retry_after": 1.5}
 
 # Each class: its bases, and what it carries.
@@ -52,16 +55,18 @@ def assert_same(one: Any, other: Any) -> None:
     assert (str(one), repr(one), one.args) == (str(other), repr(other), other.args)
     for kind, _, carried in TABLE:
         if isinstance(one, kind):
-            assert [getattr(one, name, "-") for name in carried] == [getattr(other, name, "-") for name in carried]
+            assert [getattr(one, name, "-") for name in carried] == [getattr(other, name, "-")
+                                                                     for name in carried]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The classes
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_the_module_exports_every_error_of_the_table_and_no_other() -> None:
     exported = [getattr(jamsocket_lite, name) for name in jamsocket_lite.__all__]
-    assert {one for one in exported if isinstance(one, type) and issubclass(one, BaseException)} == {
+    assert {one for one in exported if isinstance(one, type)
+            and issubclass(one, BaseException)} == {
         kind for kind, _, _ in TABLE}
 
 
@@ -72,7 +77,8 @@ def test_an_error_has_the_contracts_bases(kind: Type[JamsocketError], bases: Tup
 
 
 @each_error
-def test_an_error_carries_what_the_contract_says(kind: Type[JamsocketError], bases: Tuple[type, ...],
+def test_an_error_carries_what_the_contract_says(kind: Type[JamsocketError],
+                                                 bases: Tuple[type, ...],
                                                  carried: Dict[str, Any]) -> None:
     error = kind(MESSAGE, **carried)
     assert str(error) == MESSAGE
@@ -96,16 +102,19 @@ def test_a_message_alone_makes_an_error(kind: Type[JamsocketError], bases: Tuple
 
 @each_way
 @each_error
-def test_an_error_keeps_all_when_it_is_pickled_or_copied(kind: Type[JamsocketError], bases: Tuple[type, ...],
+def test_an_error_keeps_all_when_it_is_pickled_or_copied(kind: Type[JamsocketError],
+                                                         bases: Tuple[type, ...],
                                                          carried: Dict[str, Any],
                                                          duplicate: Callable[[Any], Any]) -> None:
-    for error in (kind(MESSAGE, **carried), kind("two\nlines ü\udc80", **carried), kind(MESSAGE), kind()):
+    for error in (kind(MESSAGE, **carried), kind("two\nlines ü\udc80", **carried), kind(MESSAGE),
+                  kind()):
         assert_same(duplicate(error), error)
 
 
 @each_way
 def test_an_error_keeps_a_state_from_the_future(duplicate: Callable[[Any], Any]) -> None:
-    for error in (JamsocketTimeout(MESSAGE, last_state=STRANGE), BackendTerminated(MESSAGE, state=STRANGE)):
+    for error in (JamsocketTimeout(MESSAGE, last_state=STRANGE),
+                  BackendTerminated(MESSAGE, state=STRANGE)):
         assert_same(duplicate(error), error)
 
 
@@ -130,7 +139,8 @@ def raise_it(number: int) -> None:
     raise kind(MESSAGE, **carried)
 
 
-@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="starting anew takes too long")
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(),
+                    reason="starting anew takes too long")
 def test_an_error_passes_from_a_process_pool() -> None:
     """One that cannot be unpickled breaks the pool."""
     context = multiprocessing.get_context("fork")
@@ -148,9 +158,9 @@ def test_notes_stay() -> None:
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["while it rained"]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Errors as they are really raised
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def caught(kind: Type[JamsocketError], call: Callable[[], Any]) -> Any:
     with pytest.raises(JamsocketError) as info:
@@ -175,20 +185,24 @@ def timed_out() -> Any:
     state = {"status": "loading", "time": "t"}
 
     def script(request: Any) -> Any:
-        return [stream_head(), event(state), Silence()] if request.target.endswith("/stream") else [answer(state)]
+        return [stream_head(), event(state),
+                Silence()] if request.target.endswith("/stream") else [answer(state)]
 
     with Server(script) as server:
         return caught(JamsocketTimeout, lambda: client(server).wait_until_ready("b1", timeout=0.3))
 
 
 def terminated() -> Any:
-    state = {"status": "terminated", "time": "t", "termination_reason": "startuptimeout", "exit_error": None}
+    state = {"status": "terminated", "time": "t", "termination_reason": "startuptimeout",
+             "exit_error": None}
 
     def script(request: Any) -> Any:
-        return [stream_head(), event(state)] if request.target.endswith("/stream") else [answer(state)]
+        return [stream_head(),
+                event(state)] if request.target.endswith("/stream") else [answer(state)]
 
     with Server(script) as server:
-        return caught(BackendTerminated, lambda: wait_until_ready(server.url + "/v2/backend/b1/status", timeout=5))
+        return caught(BackendTerminated,
+                      lambda: wait_until_ready(server.url + "/v2/backend/b1/status", timeout=5))
 
 
 def unreachable() -> Any:
@@ -202,20 +216,24 @@ def not_json() -> Any:
 
 
 REAL: List[Tuple[str, Callable[[], Any], Dict[str, Any]]] = [
-    ("ValidationError", lambda: caught(ValidationError, lambda: ConnectRequest.from_dict({"auth": {"a": [b""]}})),
+    ("ValidationError", lambda: caught(ValidationError,
+                                       lambda: ConnectRequest.from_dict({"auth": {"a": [b""]}})),
      {"path": "auth.a[0]"}),
     ("ConfigurationError", lambda: caught(ConfigurationError, lambda: Jamsocket()), {}),
     ("NetworkError", unreachable, {}),
     ("ProtocolError", not_json, {}),
-    ("HTTPError", lambda: refused(404), {"status": 404, "code": "NO_WAY", "request_id": "req-7", "retry_after": None}),
-    ("HTTPError-503", lambda: refused(503, (("Retry-After", "7"),)), {"status": 503, "retry_after": 7.0}),
+    ("HTTPError", lambda: refused(404), {"status": 404, "code": "NO_WAY", "request_id": "req-7",
+                                         "retry_after": None}),
+    ("HTTPError-503", lambda: refused(503, (("Retry-After", "7"),)),
+     {"status": 503, "retry_after": 7.0}),
     ("AuthenticationError-401", lambda: refused(401), {"status": 401, "code": "NO_WAY"}),
     ("AuthenticationError-403", lambda: refused(403), {"status": 403, "request_id": "req-7"}),
     ("AuthenticationError-407", lambda: refused(407), {"status": 407}),
     ("RateLimitError", lambda: refused(429, (("Retry-After", "0.5"),)),
      {"status": 429, "code": "NO_WAY", "request_id": "req-7", "retry_after": 0.5}),
     ("JamsocketTimeout", timed_out, {"last_state": BackendState("loading", "t")}),
-    ("BackendTerminated", terminated, {"state": BackendState("terminated", "t", "startup_timeout")}),
+    ("BackendTerminated", terminated,
+     {"state": BackendState("terminated", "t", "startup_timeout")}),
 ]
 
 

@@ -4,19 +4,21 @@ import ssl
 from typing import Any, Dict, Generator, List, Literal, Mapping, Optional, Tuple, Union, assert_type
 
 import jamsocket_lite
-from jamsocket_lite import (AuthenticationError, BackendState, BackendStatus, BackendTerminated, ConfigurationError,
-                            ConnectRequest, ConnectResponse, Executable, HTTPError, Jamsocket, JamsocketError,
-                            JamsocketTimeout, NetworkError, Plane, ProtocolError, RateLimitError, ResourceLimits,
-                            SpawnConfig, TerminationKind, TerminationReason, ValidationError)
+from jamsocket_lite import (AuthenticationError, BackendState, BackendStatus, BackendTerminated,
+                            ConfigurationError, ConnectRequest, ConnectResponse, Executable,
+                            HTTPError, Jamsocket, JamsocketError, JamsocketTimeout, NetworkError,
+                            Plane, ProtocolError, RateLimitError, ResourceLimits, SpawnConfig,
+                            TerminationKind, TerminationReason, ValidationError)
 
 assert_type(jamsocket_lite.__version__, str)
 
 
 def check_words(status: BackendStatus, kind: TerminationKind, reason: TerminationReason) -> None:
-    assert_type(status, Literal["scheduled", "loading", "starting", "waiting", "ready", "terminating",
-                                "hard-terminating", "terminated"])
+    assert_type(status, Literal["scheduled", "loading", "starting", "waiting", "ready",
+                                "terminating", "hard-terminating", "terminated"])
     assert_type(kind, Literal["soft", "hard"])
-    assert_type(reason, Literal["swept", "external", "key_expired", "lost", "startup_timeout", "internal_error"])
+    assert_type(reason, Literal["swept", "external", "key_expired", "lost", "startup_timeout",
+                                "internal_error"])
 
 
 def check_limits(limits: ResourceLimits) -> None:
@@ -61,7 +63,8 @@ def check_response(response: ConnectResponse) -> None:
     assert_type(response.status_url, str)
     assert_type(response.ready_url, str)
     assert_type(response.secret_token, Optional[str])
-    assert_type(ConnectResponse("id", True, "ready", "token", "url", "status", "", None), ConnectResponse)
+    assert_type(ConnectResponse("id", True, "ready", "token", "url", "status", "", None),
+                ConnectResponse)
 
 
 def check_state(state: BackendState) -> None:
@@ -92,8 +95,8 @@ def check_documents(document: Mapping[str, Any]) -> None:
 
 
 def check_jamsocket(context: ssl.SSLContext, seen: List[BackendState]) -> None:
-    client = Jamsocket("account", "service", "token", dev=False, port=8080, api_url="https://api.jamsocket.com",
-                       timeout=60, ssl_context=context)
+    client = Jamsocket("account", "service", "token", dev=False, port=8080,
+                       api_url="https://api.jamsocket.com", timeout=60, ssl_context=context)
     assert_type(client, Jamsocket)
     assert_type(Jamsocket(dev=True), Jamsocket)
     assert_type(Jamsocket.from_env(), Jamsocket)
@@ -111,8 +114,8 @@ def check_jamsocket(context: ssl.SSLContext, seen: List[BackendState]) -> None:
 
 
 def check_plane(context: ssl.SSLContext) -> None:
-    client = Plane("http://localhost:8080", image="image", pool="pool", namespace="namespace", timeout=1.5,
-                   ssl_context=context, headers={"X-Key": "secret"})
+    client = Plane("http://localhost:8080", image="image", pool="pool", namespace="namespace",
+                   timeout=1.5, ssl_context=context, headers={"X-Key": "secret"})
     assert_type(client, Plane)
     assert_type(Plane(image="image"), Plane)
     assert_type(Plane.from_env(), Plane)
@@ -127,17 +130,19 @@ def check_plane(context: ssl.SSLContext) -> None:
 
 def check_functions(context: ssl.SSLContext, seen: List[BackendState]) -> None:
     assert_type(jamsocket_lite.connect(), ConnectResponse)
-    response = jamsocket_lite.connect({"key": "k"}, account="a", service="s", token="t", dev=False, port=1, api_url="u",
-                                      timeout=1, ssl_context=context)
+    response = jamsocket_lite.connect({"key": "k"}, account="a", service="s", token="t", dev=False,
+                                      port=1, api_url="u", timeout=1, ssl_context=context)
     assert_type(response, ConnectResponse)
     assert_type(jamsocket_lite.wait_until_ready(response), BackendState)
-    assert_type(jamsocket_lite.wait_until_ready("u", timeout=None, on_status=seen.append, ssl_context=None),
+    assert_type(jamsocket_lite.wait_until_ready("u", timeout=None, on_status=seen.append,
+                                                ssl_context=None),
                 BackendState)
     assert_type(jamsocket_lite.main(), int)
     assert_type(jamsocket_lite.main(["status", "id"]), int)
 
 
-def check_errors(late: JamsocketTimeout, over: BackendTerminated, invalid: ValidationError, http: HTTPError) -> None:
+def check_errors(late: JamsocketTimeout, over: BackendTerminated, invalid: ValidationError,
+                 http: HTTPError) -> None:
     assert_type(late.last_state, Optional[BackendState])
     assert_type(over.state, BackendState)
     assert_type(invalid.path, str)
@@ -145,9 +150,11 @@ def check_errors(late: JamsocketTimeout, over: BackendTerminated, invalid: Valid
     assert_type(http.code, Optional[str])
     assert_type(http.request_id, Optional[str])
     assert_type(http.retry_after, Optional[float])
-    every: Tuple[JamsocketError, ...] = (late, over, invalid, http, ConfigurationError(), NetworkError(),
-                                         ProtocolError(), AuthenticationError(), RateLimitError())
-    as_https: Tuple[HTTPError, ...] = (AuthenticationError("refused", status=401), RateLimitError(retry_after=1.5))
+    every: Tuple[JamsocketError, ...] = (late, over, invalid, http, ConfigurationError(),
+                                         NetworkError(), ProtocolError(), AuthenticationError(),
+                                         RateLimitError())
+    as_https: Tuple[HTTPError, ...] = (AuthenticationError("refused", status=401),
+                                       RateLimitError(retry_after=1.5))
     as_builtins: Tuple[ValueError, ValueError, OSError, TimeoutError] = (
         invalid, ConfigurationError(""), NetworkError(""), late)
     print(every, as_https, as_builtins)

@@ -6,9 +6,10 @@ from contextlib import closing
 from typing import Any, Dict, List, NoReturn, Optional, Union
 
 import jamsocket_lite
-from jamsocket_lite import (AuthenticationError, BackendState, BackendStatus, BackendTerminated, ConnectRequest,
-                            ConnectResponse, Executable, HTTPError, Jamsocket, JamsocketError, JamsocketTimeout, Plane,
-                            RateLimitError, ResourceLimits, SpawnConfig)
+from jamsocket_lite import (AuthenticationError, BackendState, BackendStatus, BackendTerminated,
+                            ConnectRequest, ConnectResponse, Executable, HTTPError, Jamsocket,
+                            JamsocketError, JamsocketTimeout, Plane, RateLimitError, ResourceLimits,
+                            SpawnConfig)
 
 
 def never(value: NoReturn) -> NoReturn:
@@ -29,7 +30,8 @@ def open_board(board: int) -> str:
 def handler(event: Dict[str, Any], context: Any) -> Dict[str, Any]:
     left: float = context.get_remaining_time_in_millis() / 1000 - 1
     try:
-        response = jamsocket_lite.connect(ConnectRequest(key=event["key"], user="ada", auth={"roles": ["admin"]}))
+        response = jamsocket_lite.connect(ConnectRequest(key=event["key"], user="ada",
+                                                         auth={"roles": ["admin"]}))
         state = jamsocket_lite.wait_until_ready(response, timeout=left)
     except JamsocketTimeout as error:
         return {"statusCode": 504, "last": error.last_state.status if error.last_state else None}
@@ -93,7 +95,8 @@ def sentence(state: BackendState) -> str:
 
 def client_for(options: argparse.Namespace) -> Union[Jamsocket, Plane]:
     if options.plane:
-        return Plane(options.plane, image="registry.example/board:1", headers={"X-Key": options.key})
+        return Plane(options.plane, image="registry.example/board:1",
+                     headers={"X-Key": options.key})
     return Jamsocket.from_env()
 
 
@@ -104,9 +107,11 @@ class Board:
         self.response: Optional[ConnectResponse] = None
 
     def open(self, key: Optional[str] = None) -> str:
-        limits = ResourceLimits(cpu_period=100000, cpu_period_percent=50, memory_limit_bytes=512 * 1024 * 1024)
+        limits = ResourceLimits(cpu_period=100000, cpu_period_percent=50,
+                                memory_limit_bytes=512 * 1024 * 1024)
         config = SpawnConfig(tag="latest", max_idle_seconds=30,
-                             executable=Executable(mount=True, env={"MODE": "test"}, resource_limits=limits))
+                             executable=Executable(mount=True, env={"MODE": "test"},
+                                                   resource_limits=limits))
         self.response = self.client.connect(ConnectRequest(key=key, spawn=config), timeout=5)
         self.client.wait_until_ready(self.response, on_status=self.history.append)
         return self.response.url

@@ -1,10 +1,12 @@
-"""Lines that a checker must refuse, each marked with mypy's name for why. Only ever checked, never run."""
+"""Lines that a checker must refuse, each marked with mypy's name for why. Only ever checked, never
+run."""
 
 from typing import NoReturn
 
 import jamsocket_lite
-from jamsocket_lite import (BackendState, BackendStatus, ConnectRequest, ConnectResponse, Executable, HTTPError,
-                            Jamsocket, JamsocketTimeout, Plane, ResourceLimits, SpawnConfig, TerminationKind)
+from jamsocket_lite import (BackendState, BackendStatus, ConnectRequest, ConnectResponse,
+                            Executable, HTTPError, Jamsocket, JamsocketTimeout, Plane,
+                            ResourceLimits, SpawnConfig, TerminationKind)
 
 
 def never(value: NoReturn) -> NoReturn:
@@ -57,7 +59,8 @@ Plane(image="image", token="token")  # E: call-arg
 # Frozen fields
 
 
-def change(request: ConnectRequest, response: ConnectResponse, state: BackendState, config: SpawnConfig) -> None:
+def change(request: ConnectRequest, response: ConnectResponse, state: BackendState,
+           config: SpawnConfig) -> None:
     request.key = "other"  # E: misc
     response.url = "http://elsewhere"  # E: misc
     state.status = "ready"  # E: misc
@@ -102,7 +105,9 @@ def colour(status: BackendStatus) -> str:
         return "green"
     elif status == "terminated" or status == "terminating":
         return "red"
-    elif status == "scheduled" or status == "loading" or status == "starting" or status == "waiting":
+    elif (
+        status == "scheduled" or status == "loading" or status == "starting" or status == "waiting"
+    ):
         return "yellow"
     never(status)  # E: arg-type
 

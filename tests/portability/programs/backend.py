@@ -1,4 +1,5 @@
-"""A session backend that starts in a moment. With DELAY in its environment it listens so many seconds later."""
+"""A session backend that starts in a moment. With DELAY in its environment it listens so many
+seconds later."""
 
 import os
 import socket
@@ -13,6 +14,8 @@ with socket.socket() as listener:
     while True:
         connection, _ = listener.accept()
         with connection:
-            # The platform looks whether anyone listens, and leaves again; everyone else sends a request.
+            # The platform looks whether anyone listens, and leaves again; everyone else sends a
+            # request.
             if connection.recv(65536):
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
+                                   % (len(said), said))

@@ -1,4 +1,5 @@
-"""A serverless function: the copied file lies beside it. The client is made once, on a cold start."""
+"""A serverless function: the copied file lies beside it. The client is made once, on a cold
+start."""
 
 import jamsocket_lite
 

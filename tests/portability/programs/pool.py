@@ -1,4 +1,5 @@
-"""A program that hands work to other processes: pool.py START_METHOD URL TOKEN KEY. The file is copied beside it."""
+"""A program that hands work to other processes: pool.py START_METHOD URL TOKEN KEY. The file is
+copied beside it."""
 
 import json
 import multiprocessing
@@ -49,8 +50,10 @@ def main(method, url, token, key):
     process.join()
     print(json.dumps({
         "pool": done, "process": other, "exit": process.exitcode,
-        "terminated": [type(error).__name__, error.state.status in ("hard-terminating", "terminated")],
-        "refused": [type(refused).__name__, refused.status], "invalid": [type(invalid).__name__, invalid.path]}))
+        "terminated": [type(error).__name__, error.state.status in ("hard-terminating",
+                                                                    "terminated")],
+        "refused": [type(refused).__name__, refused.status], "invalid": [type(invalid).__name__,
+                                                                         invalid.path]}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""A serverless runtime loop: asks the Runtime API for invocations, runs the handler, answers, and logs what failed.
+"""A serverless runtime loop: asks the Runtime API for invocations, runs the handler, answers, and
+logs what failed.
 
-As AWS Lambda's own (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), with two differences: it logs
-and posts a failure's whole traceback, with its causes, as other hosts do; and it ends when told that there is no more.
+As AWS Lambda's own (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), with two
+differences: it logs and posts a failure's whole traceback, with its causes, as other hosts do; and
+it ends when told that there is no more.
 """
 
 import http.client
@@ -37,7 +39,8 @@ def failed(path, error):
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     print("[ERROR] %s: %s\n%s" % (type(error).__name__, error, "".join(lines)), flush=True)
     kind = "Runtime." + type(error).__name__
-    call("POST", path, {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": lines},
+    call("POST", path, {"errorMessage": str(error), "errorType": type(error).__name__,
+                        "stackTrace": lines},
          {"Lambda-Runtime-Function-Error-Type": kind})
 
 

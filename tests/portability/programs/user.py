@@ -1,4 +1,5 @@
-"""What a program does with the file that was copied beside it, in every place that the tests put it to."""
+"""What a program does with the file that was copied beside it, in every place that the tests put it
+to."""
 
 import json
 import sys
@@ -10,13 +11,14 @@ def use(jamsocket_lite, url, token, key):
     client = jamsocket_lite.Jamsocket("acme", "whiteboard", token, api_url=url)
     connected = client.connect(jamsocket_lite.ConnectRequest(key=key, user="ada"), timeout=30)
     seen = []
-    ready = client.wait_until_ready(connected, timeout=30, on_status=lambda state: seen.append(state.status))
+    ready = client.wait_until_ready(connected, timeout=30,
+                                    on_status=lambda state: seen.append(state.status))
     said = get(connected.url)
     client.terminate(connected, hard=True, timeout=30)
     spec = getattr(jamsocket_lite, "__spec__", None)
-    return {"backend": connected.backend_id, "spawned": connected.spawned, "ready": ready.status, "seen": seen,
-            "said": said, "refusals": refusals(jamsocket_lite), "hints": hints(jamsocket_lite),
-            "origin": spec and spec.origin}
+    return {"backend": connected.backend_id, "spawned": connected.spawned, "ready": ready.status,
+            "seen": seen, "said": said, "refusals": refusals(jamsocket_lite),
+            "hints": hints(jamsocket_lite), "origin": spec and spec.origin}
 
 
 def report(*arguments):
@@ -40,11 +42,14 @@ def get(url):
 
 
 def hints(jamsocket_lite):
-    """The types' fields, as tools find them that read annotations. They need the module in sys.modules."""
+    """The types' fields, as tools find them that read annotations. They need the module in
+    sys.modules."""
     if sys.modules.get(jamsocket_lite.__name__) is not jamsocket_lite:
         return None
-    types = ("ResourceLimits", "Executable", "SpawnConfig", "ConnectRequest", "ConnectResponse", "BackendState")
-    return {name: [field for field in typing.get_type_hints(getattr(jamsocket_lite, name)) if field[0] != "_"]
+    types = ("ResourceLimits", "Executable", "SpawnConfig", "ConnectRequest", "ConnectResponse",
+             "BackendState")
+    return {name: [field for field in typing.get_type_hints(getattr(jamsocket_lite, name))
+                   if field[0] != "_"]
             for name in types}
 
 
