@@ -20,6 +20,7 @@ from kit.places import BACKEND
 from kit.platforms import APIS, PLANE, Api, Cluster, running
 from kit.secrets import TOKEN
 from kit.server import Server
+from kit.shell import Inside
 from local.local_platform import LocalPlatform
 
 # Settings of whoever runs the tests, which would lead the client elsewhere. They are gone for all
@@ -93,6 +94,26 @@ def shared_platform() -> Iterator[LocalPlatform]:
     """The platform of all places of one file."""
     with LocalPlatform(BACKEND, tokens=[TOKEN]) as started:
         yield started
+
+
+@pytest.fixture(scope="module", params=list(APIS))
+def house(request: pytest.FixtureRequest) -> Iterator[LocalPlatform]:
+    """A platform of either kind, which the tests of a file share."""
+    with LocalPlatform(plane=request.param == "plane") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def dev() -> Iterator[LocalPlatform]:
+    """The dev server, shared by the tests of a file: where the kind of platform does not matter."""
+    with LocalPlatform() as started:
+        yield started
+
+
+@pytest.fixture
+def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """The command line in this process."""
+    return Inside(capsys, monkeypatch)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import jamsocket_lite
 from kit.deadlines import LONG
 from kit.platforms import JAMSOCKET, is_stream, state
 from kit.secrets import TOKEN
+from local.local_platform import LocalPlatform
 from kit.server import Request, Server, Silence, Step, answer, event, stream_head
 
 FILE = str(Path(jamsocket_lite.__file__).resolve())
@@ -29,6 +30,10 @@ class Done(NamedTuple):
     status: int
     out: bytes
     err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8")
 
     @property
     def errors(self) -> str:
@@ -48,6 +53,29 @@ def towards(server: Server) -> Dict[str, str]:
         JAMSOCKET_TOKEN=TOKEN,
         JAMSOCKET_API_URL=server.url,
     )
+
+
+def settings_of(platform: LocalPlatform) -> Dict[str, str]:
+    """A running platform's settings, of either kind."""
+    if platform.plane:
+        return setting(PLANE_URL=platform.url, PLANE_IMAGE="image")
+    return setting(JAMSOCKET_DEV="true", JAMSOCKET_DEV_PORT=str(platform.port))
+
+
+class Inside:
+    """The command line in this process, which is quicker, and shows enough where no shell, terminal
+    or signal takes part: `inside("status", "b1", env=towards(server))`."""
+
+    def __init__(self, capsys: Any, monkeypatch: Any) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+
+    def __call__(self, *arguments: str, env: Dict[str, str]) -> Done:
+        for name, value in env.items():
+            self.monkeypatch.setenv(name, value)
+        self.capsys.readouterr()
+        status = jamsocket_lite.main(list(arguments))
+        out, err = self.capsys.readouterr()
+        return Done(status, out.encode("utf-8"), err.encode("utf-8"))
 
 
 def started(
