@@ -96,7 +96,8 @@ def terminate(platform: LocalPlatform, backend: str, hard: bool = False) -> Answ
 
 
 def status_url(platform: LocalPlatform, backend: str) -> str:
-    return platform.url + ("/pub/b/%s/status" if platform.plane else "/v2/backend/%s/status") % backend
+    path = "/pub/b/%s/status" if platform.plane else "/v2/backend/%s/status"
+    return platform.url + path % backend
 
 
 def stream_url(platform: LocalPlatform, backend: str) -> str:

@@ -1,24 +1,27 @@
 #!/usr/bin/env python3
-"""A Jamsocket platform on this machine: no account, no Docker, one file, the standard library (POSIX, Python 3.7+).
+"""A Jamsocket platform on this machine: no account, no Docker, one file, the standard library.
 
-    python3 tests/local/local_platform.py                          # Jamsocket's API, with a small backend of its own
-    python3 tests/local/local_platform.py -- node server.js        # your program as the session backend
-    python3 tests/local/local_platform.py --plane -- ./my-backend  # the API of a self-hosted Plane instead
+    python3 tests/local/local_platform.py                       # Jamsocket, with a small backend
+    python3 tests/local/local_platform.py -- node server.js     # your program as the backend
+    python3 tests/local/local_platform.py --plane -- ./mine     # a self-hosted Plane instead
 
-Every backend is a real process: your command, run with PORT, SESSION_BACKEND_ID, SESSION_BACKEND_KEY (where there is a
-key) and the request's `env` in its environment. It is ready once it accepts connections on 127.0.0.1:PORT. The url of a
-connect answer is reverse-proxied to it, WebSockets too, with the X-Verified-… headers that the platform adds. Backends
-that are idle, too old or too slow to start are ended as the platform would, and all of them end with this program.
+It needs POSIX and Python 3.7 or newer. Every backend is a real process: your command, run with
+PORT, SESSION_BACKEND_ID, SESSION_BACKEND_KEY (where there is a key) and the request's `env` in its
+environment. It is ready once it accepts connections on 127.0.0.1:PORT. The url of a connect answer
+is reverse-proxied to it, WebSockets too, with the X-Verified-… headers that the platform adds.
+Backends that are idle, too old or too slow to start are ended as the platform would, and all of
+them end with this program.
 
-It behaves as Jamsocket's dev server and Plane were seen to, where that is unkind too: a key is held until its backend
-has ended, a termination shows a little after its answer, the dev server forgets a backend that has ended.
+It behaves as Jamsocket's dev server and Plane were seen to, where that is unkind too: a key is held
+until its backend has ended, a termination shows a little after its answer, the dev server forgets
+a backend that has ended.
 
 The same as a library, for tests:
 
     with LocalPlatform([sys.executable, "backend.py"], startup_timeout=5) as platform:
-        ...                                             # POST to platform.url + "/v2/service/-/-/connect"
-        platform.backend(backend_id).wait("ready")      # the state, as the wire has it
-        assert platform.requests[0].method == "POST"    # everything received, in order
+        ...                                     # POST to platform.url + "/v2/service/-/-/connect"
+        platform.backend(id).wait("ready")      # the state, as the wire has it
+        assert platform.requests[0].method == "POST"        # everything received, in order
 """
 
 from __future__ import annotations
@@ -41,26 +44,27 @@ import threading
 import time
 from datetime import datetime, timezone
 from types import TracebackType
-from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple,
-                    Type, Union)
+from typing import (Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, NoReturn, Optional,
+                    Sequence, Set, Tuple, Type, Union)
 
 __all__ = ["LocalPlatform", "Backend", "Request"]
 
-STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated")
-RESERVED_ENV = ("PORT", "SESSION_BACKEND_ID", "SESSION_BACKEND_KEY", "SESSION_BACKEND_FENCING_TOKEN",
-                "JAMSOCKET_SERVICE")
+STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", "terminating",
+            "hard-terminating", "terminated")
+RESERVED_ENV = ("PORT", "SESSION_BACKEND_ID", "SESSION_BACKEND_KEY",
+                "SESSION_BACKEND_FENCING_TOKEN", "JAMSOCKET_SERVICE")
 DEFAULT_COMMAND = (sys.executable, os.path.abspath(__file__), "--backend")
+CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", "*"),
+        ("Access-Control-Allow-Headers", "*, Authorization"))
 
 LARGEST_BODY = 1 << 21
 LARGEST_HEAD = 1 << 16
-LONGEST_NAME = 255          # in characters, of a user or a namespace
-LARGEST_SPAWN = 7500        # in bytes: it goes through a notification of the database, which holds 8,000 with its frame
-STATUS_HELD = 0.5           # how long the dev server waits for a backend's first event before it says 404
-SPARED = 0.4                # of the time between two looks at the idle and the old: what is younger is not ended
-PORT_POLL = 0.015           # a port cannot wake us, so look often
-KEPT = 1000                 # terminated backends still known; more, and a server left open would grow for ever
-CORS = (("Access-Control-Allow-Origin", "*"), ("Access-Control-Allow-Methods", "*"),
-        ("Access-Control-Allow-Headers", "*, Authorization"))
+LONGEST_NAME = 255      # in characters, of a user or a namespace
+LARGEST_SPAWN = 7500    # in bytes: with its frame it has to fit a notification of the database
+STATUS_HELD = 0.5       # how long the dev server waits for a backend's first event, before its 404
+SPARED = 0.4            # of the time between two sweeps: what is younger is not ended by one
+PORT_POLL = 0.015       # a port cannot wake us, so look often
+KEPT = 1000             # ended backends still known, lest a server left open grows for ever
 
 Check = Callable[[Any, str], None]
 
@@ -100,9 +104,11 @@ class Ticket(NamedTuple):
 
 
 class Refused(Exception):
-    """With Jamsocket's `code` and Plane's `kind`. What has no kind is refused by Plane's framework: as plain text."""
+    """With Jamsocket's `code` and Plane's `kind`. What has no kind is refused by the framework
+    under Plane, as plain text."""
 
-    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST", kind: str = "") -> None:
+    def __init__(self, status: int, message: str, code: str = "BAD_REQUEST",
+                 kind: str = "") -> None:
         super().__init__(message)
         self.status, self.message, self.code, self.kind = status, message, code, kind
 
@@ -111,9 +117,10 @@ def unknown(what: str) -> Refused:
     return Refused(404, "no such " + what, "NOT_FOUND", "NotFound")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What a request may hold. Stricter than the platforms where they would drop a field silently: here you want to know.
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
+# What a request may hold. Stricter than the platforms where they would drop a field silently, for
+# here you want to know.
+# -------------------------------------------------------------------------------------------------
 
 def refuse(path: str, expected: str) -> NoReturn:
     raise Refused(422, "%s: expected %s" % (path.lstrip(".") or "body", expected))
@@ -122,7 +129,8 @@ def refuse(path: str, expected: str) -> NoReturn:
 def text(shortest: int = 0, longest: float = math.inf) -> Check:
     def check(value: Any, path: str) -> None:
         if not isinstance(value, str) or not shortest <= len(value) <= longest:
-            refuse(path, "a string" + (" of %d to %g characters" % (shortest, longest) if shortest else ""))
+            size = " of %d to %g characters" % (shortest, longest) if shortest else ""
+            refuse(path, "a string" + size)
     return check
 
 
@@ -172,23 +180,31 @@ EXECUTABLE: Dict[str, Check] = {
     "mount": flag_or(text()),
     "env": environment,
     "resource_limits": fields({
-        "cpu_period": whole(2 ** 63 - 1), "cpu_period_percent": whole(255), "cpu_time_limit": whole(2 ** 63 - 1),
-        "memory_limit_bytes": whole(2 ** 63 - 1), "disk_limit_bytes": whole(2 ** 63 - 1)}),
+        "cpu_period": whole(2 ** 63 - 1),
+        "cpu_period_percent": whole(255),
+        "cpu_time_limit": whole(2 ** 63 - 1),
+        "memory_limit_bytes": whole(2 ** 63 - 1),
+        "disk_limit_bytes": whole(2 ** 63 - 1)}),
 }
-LIMITS: Dict[str, Check] = {"lifetime_limit_seconds": whole(2 ** 31 - 1), "max_idle_seconds": whole(2 ** 31 - 1)}
+LIMITS: Dict[str, Check] = {"lifetime_limit_seconds": whole(2 ** 31 - 1),
+                            "max_idle_seconds": whole(2 ** 31 - 1)}
 WHO: Dict[str, Check] = {"user": text(), "auth": mapping}
 
 JAMSOCKET_REQUEST = fields({
-    **WHO, "key": text(1, 128),
-    "spawn": flag_or(fields({**LIMITS, "tag": text(), "cluster": text(), "executable": fields(EXECUTABLE)}))})
+    **WHO,
+    "key": text(1, 128),
+    "spawn": flag_or(fields({
+        **LIMITS, "tag": text(), "cluster": text(), "executable": fields(EXECUTABLE)}))})
 
 TERMINATE_REQUEST = fields({"hard": flag_or(lambda value, path: refuse(path, "a boolean"))})
 
 PLANE_REQUEST = fields({
-    **WHO, "key": fields({"name": text(1, 128), "namespace": text(), "tag": text()}, "name"),
+    **WHO,
+    "key": fields({"name": text(1, 128), "namespace": text(), "tag": text()}, "name"),
     "spawn_config": fields({
         **LIMITS, "cluster": text(), "pool": text(),
-        "executable": fields({**EXECUTABLE, "image": text(1), "pull_policy": text()}, "image")}, "executable")})
+        "executable": fields({**EXECUTABLE, "image": text(1), "pull_policy": text()}, "image"),
+    }, "executable")})
 
 
 def parse_json(body: bytes) -> Any:
@@ -196,30 +212,37 @@ def parse_json(body: bytes) -> Any:
         raise ValueError(name)
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=no_constant)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")       # refuses lone surrogates, as the platforms do
+        # Lone surrogates are refused, as by the platforms.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     return value
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The two APIs: everything in which they differ
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
-def wanted(body: Dict[str, Any], config: Dict[str, Any], key: Mapping[str, Any], may_spawn: bool) -> Wanted:
+def wanted(body: Dict[str, Any], config: Dict[str, Any], key: Mapping[str, Any],
+           may_spawn: bool) -> Wanted:
     """What both APIs take alike, and refuse alike: the database behind them takes no more."""
     user, auth, scope = body.get("user"), body.get("auth", {}), key.get("namespace", "")
     holds_nul = re.search(r"(?<!\\)(\\\\)*\\u0000", json.dumps([key, user, auth]))
-    if holds_nul or len(user or "") > LONGEST_NAME or len(scope) > LONGEST_NAME \
-            or len(json.dumps(config, ensure_ascii=False).encode()) > LARGEST_SPAWN:
+    too_long = len(user or "") > LONGEST_NAME or len(scope) > LONGEST_NAME
+    spawned = json.dumps(config, ensure_ascii=False).encode()
+    if holds_nul or too_long or len(spawned) > LARGEST_SPAWN:
         raise Refused(500, "Internal error.", "INTERNAL", "Other")
-    return Wanted(key.get("name"), scope, (config.get("cluster"), config.get("pool")), may_spawn,
-                  config.get("executable", {}).get("env", {}), config.get("lifetime_limit_seconds", math.inf),
-                  config.get("max_idle_seconds", math.inf), user, auth)
+    return Wanted(
+        key=key.get("name"), scope=scope, user=user, auth=auth, may_spawn=may_spawn,
+        drone=(config.get("cluster"), config.get("pool")),
+        env=config.get("executable", {}).get("env", {}),
+        lifetime=config.get("lifetime_limit_seconds", math.inf),
+        max_idle=config.get("max_idle_seconds", math.inf))
 
 
 class Jamsocket:
-    """The platform's HTTP API v2, as its dev server speaks it, but with the errors of the hosted one where that is on."""
+    """The platform's HTTP API v2 as its dev server speaks it; `hosted` has the other's errors."""
+
     routes = (("POST", r"/v2/service/([^/]+/[^/]+(?:/[^/]+)?)/connect", "connect"),
               ("GET", r"/v2/backend/([^/]+)/status", "status"),
               ("GET", r"/v2/backend/([^/]+)/status/stream", "stream"),
@@ -238,8 +261,8 @@ class Jamsocket:
         status = 400 if refused.status == 422 else refused.status
         if not self.hosted:
             return status, "" if status == 404 else refused.message
-        return status, {"error": {"message": refused.message, "status": status, "code": refused.code,
-                                  "id": secrets.token_hex(8)}}
+        return status, {"error": {"message": refused.message, "status": status,
+                                  "code": refused.code, "id": secrets.token_hex(8)}}
 
     def wanted(self, scope: str, body: Any) -> Wanted:
         JAMSOCKET_REQUEST(body, "")
@@ -248,7 +271,8 @@ class Jamsocket:
             raise Refused(400, "spawn: false needs a key")
         config = dict(spawn) if isinstance(spawn, dict) else {"max_idle_seconds": 300}
         config.pop("cluster", None)     # the dev server has but one
-        return wanted(body, config, {"name": body.get("key"), "namespace": scope}, spawn is not False)
+        key = {"name": body.get("key"), "namespace": scope}
+        return wanted(body, config, key, spawn is not False)
 
     def answer(self, common: Dict[str, Any], drone: Optional[str]) -> Dict[str, Any]:
         return {**common, "ready_url": ""}
@@ -291,7 +315,8 @@ class Plane(Jamsocket):
     def error(self, refused: Refused) -> Tuple[int, Union[str, Dict[str, Any]]]:
         if not refused.kind:
             return refused.status, refused.message
-        return refused.status, {"id": secrets.token_hex(8), "kind": refused.kind, "message": refused.message}
+        return refused.status, {"id": secrets.token_hex(8), "kind": refused.kind,
+                                "message": refused.message}
 
     def wanted(self, scope: str, body: Any) -> Wanted:
         PLANE_REQUEST(body, "")
@@ -319,12 +344,12 @@ class Plane(Jamsocket):
         return "data: %s\nid: %s\n\n" % (json.dumps(state, separators=(",", ":")), state["status"])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # A backend: one process, one thread that leads it through its states, one that waits for its exit
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def listening(port: int) -> bool:
-    # Bound first, to see the one source port in thousands from which a socket would connect to itself.
+    # Bound first, to see the one source port in thousands from which it would connect to itself.
     with socket.socket() as probe:
         probe.settimeout(1.0)
         probe.bind(("127.0.0.1", 0))
@@ -332,12 +357,13 @@ def listening(port: int) -> bool:
 
 
 def kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):      # macOS: no permission to kill what is dead
+    # macOS gives no permission to kill what is dead.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 class Backend:
-    """A session backend. `states` are as the wire has them, `pid` is None until its process runs."""
+    """A session backend. `states` are as the wire has them, `pid` is None until a process runs."""
 
     def __init__(self, platform: "LocalPlatform", wanted: Wanted, port: int) -> None:
         self.id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(14))
@@ -365,8 +391,15 @@ class Backend:
             return [state for state in self.states if state["status"] == status]
         with self._changed:
             if not self._changed.wait_for(found, timeout):
-                raise TimeoutError("backend %s is still %s, not %s" % (self.id, self.status, status))
+                raise TimeoutError("backend %s is still %s, not %s"
+                                   % (self.id, self.status, status))
             return found()[0]
+
+    def becomes_ready(self) -> bool:
+        """Wait until it is ready, or never will be; whether it is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.status not in STATUSES[:STATUSES.index("ready")])
+            return self.status == "ready"
 
     def stop(self, kind: str, reason: str = "external") -> None:
         with self._changed:
@@ -398,9 +431,10 @@ class Backend:
         try:
             process = self._start_process()
         except (OSError, ValueError) as error:
-            self._platform.log("backend %s: cannot run %s: %s" % (self.id, self._platform.command[0], error))
-            if not isinstance(error, FileNotFoundError):        # as an image that is there, but does not run
-                self._enter("starting")
+            self._platform.log("backend %s: cannot run %s: %s"
+                               % (self.id, self._platform.command[0], error))
+            if not isinstance(error, FileNotFoundError):
+                self._enter("starting")     # as an image that is there, but does not run
             self._enter("terminated")
             return
         self.pid = process.pid
@@ -417,10 +451,13 @@ class Backend:
         env = {**self.wanted.env, "PORT": str(self.port), "SESSION_BACKEND_ID": self.id}
         if self.key is not None:
             env["SESSION_BACKEND_KEY"] = self.key
-        inherited = {name: value for name, value in os.environb.items() if name.decode("latin-1") not in RESERVED_ENV}
-        # Its own session, so that everything it starts can be killed with it; and its output on our standard error.
-        return subprocess.Popen(self._platform.command, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True,
-                                env={**inherited, **{name.encode(): value.encode() for name, value in env.items()}})
+        inherited = {name: value for name, value in os.environb.items()
+                     if name.decode("latin-1") not in RESERVED_ENV}
+        own = {name.encode(): value.encode() for name, value in env.items()}
+        # Its own session, so that everything it starts can be killed with it; and its output on our
+        # standard error.
+        return subprocess.Popen(self._platform.command, stdin=subprocess.DEVNULL, stdout=2,
+                                start_new_session=True, env={**inherited, **own})
 
     def _reap(self, process: "subprocess.Popen[bytes]") -> None:
         # Looked at before it is reaped, so that its pid is not another's when its group is killed.
@@ -444,7 +481,7 @@ class Backend:
                 self._changed.wait(PORT_POLL)
 
     def _last_use(self) -> float:
-        """As the platform knows it: the proxy tells it when a use begins and ends, and now and then in between."""
+        """As the proxy tells it: when a use begins and ends, and now and then in between."""
         if not self.in_use:
             return self._touched
         used_for = time.monotonic() - self._touched
@@ -455,7 +492,8 @@ class Backend:
         swept = max(swept, self._born + SPARED * self._platform.sweep)
         limits = [(self._platform.sweep_after(swept), Stop("soft", "swept"))]
         if self.status != "ready":
-            limits.append((self._born + self._platform.startup_timeout, Stop("hard", "startuptimeout")))
+            too_slow = self._born + self._platform.startup_timeout
+            limits.append((too_slow, Stop("hard", "startuptimeout")))
         return min(limits)
 
     def _over(self) -> bool:
@@ -470,14 +508,16 @@ class Backend:
             if self._exit_code is None and self._stop and self._stop.kind == "soft":
                 self._enter("terminating")
                 os.kill(pid, signal.SIGTERM)
-                self._changed.wait_for(lambda: self._exit_code is not None or self._stop and self._stop.kind == "hard",
-                                       self._platform.grace)
+                self._changed.wait_for(self._ended_or_overtaken, self._platform.grace)
             if self._exit_code is None and self._stop:
                 if self._stop.kind == "hard":
                     self._enter("hard-terminating")
                 kill_group(pid)
                 self._changed.wait_for(lambda: self._exit_code is not None)
             self._enter("terminated")
+
+    def _ended_or_overtaken(self) -> bool:
+        return self._exit_code is not None or self._stop is not None and self._stop.kind == "hard"
 
     def _enter(self, status: str) -> None:
         stop = self._stop if STATUSES.index(status) > STATUSES.index("ready") else None
@@ -488,18 +528,20 @@ class Backend:
                 self._platform.forget(self)
             self._changed.notify_all()
         key = "" if self.key is None else " (key %s)" % json.dumps(self.key)
-        details = [str(state[name]) for name in ("termination_kind", "termination_reason") if name in state]
-        details += ["exit error"] if state.get("exit_error") else []
+        details = [str(state[name]) for name in ("termination_kind", "termination_reason")
+                   if name in state]
+        if state.get("exit_error"):
+            details.append("exit error")
         self._platform.log("backend %s%s: %s" % (self.id, key, ", ".join([status] + details)))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # HTTP
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True      # an event must not wait for the acknowledgement of the one before
+    disable_nagle_algorithm = True      # no event waits for the acknowledgement of the one before
     server: "Server"
 
     def __getattr__(self, name: str) -> Any:
@@ -511,7 +553,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def end_headers(self) -> None:
-        """Every page may read every answer. That none starts or ends anything is a matter of what OPTIONS leaves out."""
+        """Every page may read every answer. Starting and ending takes a preflight, which is told no
+        more than this."""
         self.send_header(*CORS[0])
         super().end_headers()
 
@@ -546,13 +589,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _record(self, body: bytes) -> None:
         if self.platform.recording:
-            self.platform.requests.append(Request(self.command, self.path, list(self.headers.items()), body))
+            self.platform.requests.append(
+                Request(self.command, self.path, list(self.headers.items()), body))
 
     def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > LARGEST_BODY:
+        chunked = "Transfer-Encoding" in self.headers
+        if chunked or not length.isdecimal() or int(length) > LARGEST_BODY:
             self.close_connection = True
-            raise Refused(413, "the body needs a Content-Length of at most %d" % LARGEST_BODY, "PAYLOAD_TOO_LARGE")
+            raise Refused(413, "the body needs a Content-Length of at most %d" % LARGEST_BODY,
+                          "PAYLOAD_TOO_LARGE")
         body = self.rfile.read(int(length))
         if len(body) < int(length):
             raise ConnectionAbortedError("the client left")
@@ -561,7 +607,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _reply(self, value: Any, status: int = 200, chunked: bool = False) -> None:
         self._send(status, json.dumps(value).encode(), "application/json", chunked)
 
-    def _send(self, status: int, body: bytes = b"", kind: Optional[str] = None, chunked: bool = False) -> None:
+    def _send(self, status: int, body: bytes = b"", kind: Optional[str] = None,
+              chunked: bool = False) -> None:
         chunked = chunked and self.request_version != "HTTP/1.0"
         self.send_response(status)
         if kind:
@@ -580,24 +627,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _authorize(self, scope: str = "-/-") -> None:
-        kind, _, token = self.headers.get("Authorization", "").partition(" ")
-        dev = token == "-" and scope == "-/-"
-        if self.platform.plane and not self.platform.tokens:
+        platform = self.platform
+        if platform.plane and not platform.tokens:
             return
-        if kind.lower() != "bearer" or not (token in self.platform.tokens or dev and not self.platform.plane):
+        kind, _, token = self.headers.get("Authorization", "").partition(" ")
+        known = token in platform.tokens
+        if not platform.plane and scope == "-/-":
+            known = known or token == "-"
+        if kind.lower() != "bearer" or not known:
             raise Refused(401, "the token is missing or wrong", "UNAUTHORIZED", "Other")
 
-    # The API -----------------------------------------------------------------------------------------------------
+    # The API
 
     def _connect(self, scope: str, body: bytes) -> None:
         self._authorize(scope)
-        # Without credentials only this header keeps any web page from starting processes here; Plane wants it too.
+        # Without credentials only this keeps any web page from starting processes here.
         if self.platform.plane and self.headers.get_content_type() != "application/json":
             raise Refused(415, "expected a request with Content-Type: application/json")
         wanted = self.platform.api.wanted(scope, parse_json(body or b"{}"))
         base = self.platform.url
         if re.match(r"[\w.:\[\]-]+\Z", self.headers.get("Host", "")):
-            base = "http://" + self.headers["Host"]     # how this client reaches us, whatever we are bound to
+            base = "http://" + self.headers["Host"]     # how this client reaches us
         self._reply(self.platform.connect(wanted, base), chunked=self.platform.api.chunks_answers)
 
     def _visible(self, name: str) -> Optional[Backend]:
@@ -626,7 +676,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         backend = self._find(name)
         kind = self.platform.api.stop_kind(self.path.partition("?")[0], body)
         self._reply(self.platform.api.stopped())
-        with self.platform.changed:     # until then its state is what it was, for whoever asks or connects
+        with self.platform.changed:     # until then its state is what it was, whoever asks
             self.platform.changed.wait_for(lambda: self.platform.closing, self.platform.lag)
         backend.stop(kind)
 
@@ -672,8 +722,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if self._gone or platform.closing:
                     return
                 new = states[sent:]
-            if not platform.plane and not sent:     # the dev server's head comes with the first event, or never
-                self._start_events()
+            if not platform.plane and not sent:
+                self._start_events()    # the dev server's head comes with the first event
             for state in new:
                 if STATUSES.index(state["status"]) > after:
                     self._write_chunk(platform.api.event(state).encode())
@@ -690,17 +740,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def _write_chunk(self, data: bytes) -> None:
-        self.wfile.write(data if self.request_version == "HTTP/1.0" else b"%x\r\n%s\r\n" % (len(data), data))
+        if self.request_version != "HTTP/1.0":
+            data = b"%x\r\n%s\r\n" % (len(data), data)
+        self.wfile.write(data)
 
-    # The proxy: one request a connection, so that after the heads only bytes have to be passed on ------------------
+    # The proxy: one request a connection, so that after the heads only bytes are passed on
 
     def _proxy(self, token: str) -> None:
         self.close_connection = True
         ticket = self.platform.ticket(token)
-        if ticket is not None:
-            with self.platform.changed:
-                self.platform.changed.wait_for(lambda: ticket.backend.status in STATUSES[STATUSES.index("ready"):])
-        if ticket is None or ticket.backend.status != "ready":
+        if ticket is None or not ticket.backend.becomes_ready():
             self._refuse(410, "This url is not, or no longer, one of a backend.\n")
             return
         with ticket.backend.used():
@@ -725,7 +774,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with upstream:
             upstream.settimeout(None)
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with contextlib.suppress(OSError):      # one that hangs up at once is seen by what it answers
+            with contextlib.suppress(OSError):      # one that hung up is seen by what it answers
                 upstream.sendall(self._forwarded_head(ticket, token))
             pump = self.platform.start_thread(self._pump_request, upstream)
             try:
@@ -747,7 +796,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                   if name.lower() not in dropped and not name.lower().startswith("x-verified-")]
         if not self._upgrades():
             lines.append("Connection: close")
-        if ticket.user is not None and not re.search(r"[\x00-\x1f\x7f]", ticket.user):     # no header can hold it
+        # A control character no header can hold; then the platform leaves it out.
+        if ticket.user is not None and not re.search(r"[\x00-\x1f\x7f]", ticket.user):
             lines.append("X-Verified-Username: " + ticket.user.encode().decode("latin-1"))
         auth = json.dumps(ticket.auth, ensure_ascii=False, separators=(",", ":"))
         lines += ["X-Verified-User-Data: " + auth.encode().decode("latin-1"),
@@ -756,7 +806,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def _pump_request(self, upstream: socket.socket) -> None:
-        # What follows the body is a second request, which this connection does not take: only its end matters.
+        # What follows the body is a second request, which is not taken here: only its end matters.
         length = self.headers.get("Content-Length", "0")
         left = float(length) if length.isdecimal() else 0.0
         if self._upgrades() or "Transfer-Encoding" in self.headers:
@@ -790,7 +840,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.sendall(data)
 
     def _relayed_head(self, received: bytes) -> bytes:
-        """The platform's proxy lets every page read, unless the backend has its own mind about that."""
+        """Every page may read it, unless the backend has its own mind about that."""
         head, end, body = received.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
         if not end or lines[0].split(b" ")[1:2] == [b"101"]:
@@ -819,28 +869,36 @@ class Server(socketserver.TCPServer):
         super().__init__(address, Handler)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The platform
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
+
+def origin(host: str, port: int) -> str:
+    return ("http://[%s]:%d" if ":" in host else "http://%s:%d") % (host, port)
+
 
 class LocalPlatform:
-    """The server and its backends. `command` is run for each backend, a small server of our own by default.
+    """The server and its backends. `command` is run for each backend, without one a small server.
 
-    `tokens` are accepted for any account and service, besides the dev mode's `-`; with `plane` none is needed unless
-    some are given. The times, in seconds: `startup_timeout` for a backend to listen; `grace` for one to end after a
-    soft termination; `lag` until a termination shows, and, as on the dev server, a new backend; `sweep` from one look
-    at the idle and the old to the next; `report` from one word of the proxy that a backend is in use to the next;
-    `keep_alive` between the comments of an idle stream of Plane's.
+    `tokens` are accepted for any account and service, besides the dev mode's `-`; with some, errors
+    are the hosted platform's. With `plane` no token is needed unless some are given; `cluster` and
+    `pool` are those of its one drone, and `controller_url` begins each status_url, or else, as with
+    a controller that was not told its url, the address it is bound to.
 
-    With `plane`: `cluster` and `pool` are those of its one drone, and `controller_url` begins each status_url, or else,
-    as a controller that was not told its url, the address it is bound to. `log` gets one line for each change of a
-    state. With `record` off, `requests` stays empty.
+    The times, in seconds: `startup_timeout` for a backend to listen; `grace` for one to end after a
+    soft termination; `lag` until a termination shows, and, as on the dev server, a new backend;
+    `sweep` from one look at the idle and the old to the next; `report` from one word of the proxy
+    that a backend is in use to the next; `keep_alive` between the comments of an idle stream of
+    Plane's.
+
+    `log` gets one line for each change of a state. With `record` off, `requests` stays empty.
     """
 
-    def __init__(self, command: Optional[Sequence[str]] = None, *, host: str = "127.0.0.1", port: int = 0,
-                 plane: bool = False, tokens: Sequence[str] = (), startup_timeout: float = 30.0, grace: float = 30.0,
-                 lag: float = 0.05, sweep: float = 5.0, report: float = 7.0, keep_alive: float = 15.0,
+    def __init__(self, command: Optional[Sequence[str]] = None, *, host: str = "127.0.0.1",
+                 port: int = 0, plane: bool = False, tokens: Sequence[str] = (),
                  cluster: str = "local", pool: str = "", controller_url: Optional[str] = None,
+                 startup_timeout: float = 30.0, grace: float = 30.0, lag: float = 0.05,
+                 sweep: float = 5.0, report: float = 7.0, keep_alive: float = 15.0,
                  log: Callable[[str], None] = lambda line: None, record: bool = True) -> None:
         self.command = list(command or DEFAULT_COMMAND)
         self.host, self.port, self.url = host, port, ""
@@ -851,7 +909,7 @@ class LocalPlatform:
         self.log, self.recording = log, record
         self.requests: List[Request] = []
         self.api = (Plane if plane else Jamsocket)(hosted=bool(tokens))
-        self.changed = threading.Condition()        # guards all that follows, and every backend's state
+        self.changed = threading.Condition()        # guards all that follows, and the backends
         self.closing = False
         self._started = time.monotonic()
         self._server: Optional[Server] = None
@@ -865,20 +923,22 @@ class LocalPlatform:
         """Listen; OSError where the address cannot be had."""
         self._server = Server(self, (self.host, self.port))
         self.port = self._server.server_address[1]
-        self._reached = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        self.url = ("http://[%s]:%d" if ":" in self._reached else "http://%s:%d") % (self._reached, self.port)
+        everywhere = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+        self._reached = everywhere.get(self.host, self.host)
+        self.url = origin(self._reached, self.port)
         self.start_thread(self._accept, self._server)
         atexit.register(self.close)
 
     def close(self) -> None:
-        """End streams, connections and backends at once; returns when no thread and no process is left."""
+        """End streams, connections and backends at once; no thread and no process is left then."""
         atexit.unregister(self.close)
         with self.changed:
             self.closing = True
             server, self._server = self._server, None
             backends, connections = list(self._backends.values()), list(self._connections)
             self.changed.notify_all()
-        if server is not None:          # a connection lets accept() return, which closing does not do everywhere
+        if server is not None:
+            # A connection lets accept() return; closing does not do so everywhere.
             with contextlib.suppress(OSError):
                 socket.create_connection((self._reached, self.port), 5.0).close()
         for connection in connections:
@@ -929,23 +989,28 @@ class LocalPlatform:
             if backend.status != "terminated":
                 self._tickets[token] = Ticket(backend, secret, wanted.user, wanted.auth)
             return self.api.answer({
-                "backend_id": backend.id, "status_url": self._own_url(base) + self.api.status_path % backend.id,
-                "status": "scheduled" if spawned else backend.status, "spawned": spawned,
-                "url": "%s/%s/" % (base, token), "secret_token": secret, "token": token},
-                "dr-local" if spawned else None)
+                "backend_id": backend.id,
+                "spawned": spawned,
+                "status": "scheduled" if spawned else backend.status,
+                "token": token,
+                "url": "%s/%s/" % (base, token),
+                "status_url": self._own_url(base) + self.api.status_path % backend.id,
+                "secret_token": secret,
+            }, "dr-local" if spawned else None)
 
     def _own_url(self, base: str) -> str:
-        """What a status_url begins with: Plane's controller says what it was told, less the path, or where it is bound."""
+        """What a status_url begins with: a controller of Plane's says what it was told, less the
+        path, or where it is bound."""
         if not self.plane:
             return base
-        bound = ("http://[%s]:%d" if ":" in self.host else "http://%s:%d") % (self.host or "0.0.0.0", self.port)
-        return "/".join((self.controller_url or bound).split("/")[:3])
+        own = self.controller_url or origin(self.host or "0.0.0.0", self.port)
+        return "/".join(own.split("/")[:3])
 
     def _held(self, wanted: Wanted) -> Optional[Backend]:
         backend = None if wanted.key is None else self._keys.get((wanted.scope, wanted.key))
         if backend is None and not wanted.may_spawn:
-            raise Refused(409, "the key is not held, and the request does not let it spawn", "KEY_NOT_HELD",
-                          "KeyUnheldNoSpawnConfig")
+            raise Refused(409, "the key is not held, and the request does not let it spawn",
+                          "KEY_NOT_HELD", "KeyUnheldNoSpawnConfig")
         return backend
 
     def _spawn(self, wanted: Wanted) -> Backend:
@@ -966,7 +1031,8 @@ class LocalPlatform:
         return self._started + math.ceil((when - self._started) / self.sweep) * self.sweep
 
     def _free_port(self) -> int:
-        taken = {backend.port for backend in self._backends.values() if backend.status != "terminated"}
+        taken = {backend.port for backend in self._backends.values()
+                 if backend.status != "terminated"}
         while True:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -975,9 +1041,11 @@ class LocalPlatform:
                 return port
 
     def forget(self, backend: Backend) -> None:
-        """What must not outlive a backend: its hold on its key, its tokens; and the oldest of those that have ended."""
+        """What must not outlive a backend: its hold on its key, its tokens; and the oldest of those
+        that have ended."""
         self._keys = {key: holder for key, holder in self._keys.items() if holder is not backend}
-        self._tickets = {token: ticket for token, ticket in self._tickets.items() if ticket.backend is not backend}
+        self._tickets = {token: ticket for token, ticket in self._tickets.items()
+                         if ticket.backend is not backend}
         ended = [each for each in self._backends.values() if each.status == "terminated"]
         for each in ended[:-KEPT]:
             del self._backends[each.id]
@@ -1016,15 +1084,16 @@ class LocalPlatform:
             server.shutdown_request(connection)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The backend that runs where no command is given
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 class Greeter(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         key = os.environ.get("SESSION_BACKEND_KEY")
         holds = "no key" if key is None else "the key %s" % json.dumps(key)
-        body = "Hello from session backend %s, which holds %s.\n" % (os.environ["SESSION_BACKEND_ID"], holds)
+        id = os.environ["SESSION_BACKEND_ID"]
+        body = "Hello from session backend %s, which holds %s.\n" % (id, holds)
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -1046,34 +1115,41 @@ def greet() -> None:
         server.serve_forever()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Command line
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def parse(argv: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
     """Options, and what follows the first `--` as it is: it may hold options, and another `--`."""
     cut = list(argv).index("--") if "--" in argv else len(argv)
     parser = argparse.ArgumentParser(
-        usage="%(prog)s [options] [-- CMD ARG...]", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Run a Jamsocket platform on this machine, for development: no account and no Docker needed.\n\n"
-                    "Each session backend is a process of its own, started as CMD ARG... when a client connects.\n"
-                    "CMD must listen on 127.0.0.1 at the port in its environment variable PORT. Without CMD, each\n"
-                    "backend is a small web server that says hello.",
-        epilog="example: %(prog)s --port 9000 -- node server.js\nStop it with Ctrl-C; its backends end with it.")
-    parser.add_argument("--port", type=int, default=8080, help="port to listen on, 0 for any free one (default: 8080)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--plane", action="store_true",
-                        help="serve the API of a self-hosted Plane controller instead of Jamsocket's")
-    parser.add_argument("--token", action="append", default=[], metavar="TOKEN",
-                        help="accept this token too, for any account and service (repeatable)")
-    parser.add_argument("--startup-timeout", type=float, default=30.0, metavar="SECONDS",
-                        help="how long a backend may take to listen (default: 30)")
-    parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS",
-                        help="how long a backend may take to end after SIGTERM (default: 30)")
-    parser.add_argument("--cluster", default="local", help="with --plane, the cluster of its drone (default: local)")
-    parser.add_argument("--pool", default="", help="with --plane, the pool of its drone (default: the unnamed one)")
-    parser.add_argument("--controller-url", metavar="URL",
-                        help="with --plane, what a status_url begins with (default: the address listened on)")
+        usage="%(prog)s [options] [-- CMD ARG...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            "Run a Jamsocket platform on this machine, for development: no account and no Docker\n"
+            "needed. Each session backend is a process of its own, started as CMD ARG... when a\n"
+            "client connects. CMD must listen on 127.0.0.1 at the port in its environment\n"
+            "variable PORT. Without CMD, each backend is a small web server that says hello."),
+        epilog=("example: %(prog)s --port 9000 -- node server.js\n"
+                "Stop it with Ctrl-C; its backends end with it."))
+    option = parser.add_argument
+    option("--port", type=int, default=8080,
+           help="port to listen on, 0 for any free one (default: 8080)")
+    option("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    option("--plane", action="store_true",
+           help="serve the API of a self-hosted Plane controller instead of Jamsocket's")
+    option("--token", action="append", default=[], metavar="TOKEN",
+           help="accept this token too, for any account and service (repeatable)")
+    option("--startup-timeout", type=float, default=30.0, metavar="SECONDS",
+           help="how long a backend may take to listen (default: 30)")
+    option("--grace", type=float, default=30.0, metavar="SECONDS",
+           help="how long a backend may take to end after SIGTERM (default: 30)")
+    option("--cluster", default="local",
+           help="with --plane, the cluster of its drone (default: local)")
+    option("--pool", default="",
+           help="with --plane, the pool of its drone (default: the unnamed one)")
+    option("--controller-url", metavar="URL",
+           help="with --plane, what a status_url begins with (default: the address listened on)")
     options = parser.parse_args(list(argv[:cut]))
     if not 0 <= options.port <= 65535:
         parser.error("--port: expected 0 to 65535")
@@ -1081,12 +1157,13 @@ def parse(argv: Sequence[str]) -> Tuple[argparse.Namespace, List[str]]:
 
 
 def log(line: str) -> None:
-    with contextlib.suppress(OSError):      # a terminal that has gone must not end a backend's thread
+    with contextlib.suppress(OSError):      # a terminal that has gone must not end a thread
         print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
 
 
 def serve(platform: LocalPlatform) -> int:
-    """Run until a signal comes. It arrives by a pipe: a handler that raised could cut the clean-up short."""
+    """Run until a signal comes. It arrives by a pipe: a handler that raised could cut the clean-up
+    short."""
     read_end, write_end = os.pipe()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name)
@@ -1118,8 +1195,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     options, command = parse(arguments)
     return serve(LocalPlatform(
         command, host=options.host, port=options.port, plane=options.plane, tokens=options.token,
-        startup_timeout=options.startup_timeout, grace=options.grace, cluster=options.cluster, pool=options.pool,
-        controller_url=options.controller_url, record=False, log=log))
+        cluster=options.cluster, pool=options.pool, controller_url=options.controller_url,
+        startup_timeout=options.startup_timeout, grace=options.grace, record=False, log=log))
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ def test_a_status_call_has_no_cache_control(api: Api) -> None:
         assert call(spawn(platform)[0]["status_url"]).headers["Cache-Control"] is None
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # What the dev server does not know yet, or no longer
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_the_dev_server_holds_a_status_call_until_the_first_event() -> None:
     with LocalPlatform(python(DEAF), lag=0.2) as platform:
@@ -95,9 +95,9 @@ def test_plane_remembers_a_backend_that_has_ended() -> None:
         assert (ended.status, ended.body) == (200, b"null")
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Terminating
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_terminate_is_answered_before_the_state_changes(api: Api) -> None:
     with LocalPlatform(python(POLITE), plane=api.plane) as platform:
@@ -161,12 +161,12 @@ def test_a_terminate_of_an_unknown_backend_is_planes_not_found() -> None:
         assert (answer.status, answer.json["kind"]) == (404, "NotFound")
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Ends of its own
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def ended(api: Api, **exit_error: bool) -> Dict[str, Any]:
-    """A last state that gives no reason. The dev server says nothing of an exit without an error."""
+    """A last state that gives no reason. The dev server is silent about a good exit."""
     return {"status": "terminated", **({"exit_error": False} if api.plane else {}), **exit_error}
 
 
@@ -223,9 +223,9 @@ def test_a_backend_that_does_not_listen_in_time_is_killed(api: Api) -> None:
         assert (last["termination_reason"], last["termination_kind"]) == ("startuptimeout", "hard")
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # Nothing outlives it
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def test_what_a_backend_started_dies_with_it() -> None:
     with watcher() as (listener, port), LocalPlatform(python(PARENT)) as platform:

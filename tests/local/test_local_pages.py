@@ -57,7 +57,8 @@ def test_a_type_that_plane_does_not_take_is_readable() -> None:
     (b"GET /%s HTTP/1.1\r\nX: " + b"x" * 70000 + b"\r\n\r\n", b"431"),
 ], ids=["413", "431"])
 def test_what_is_no_request_to_it_is_answered_readably(request_: bytes, status: bytes) -> None:
-    with LocalPlatform(NONE) as platform, asking(platform, request_.replace(b"%s", b"v2/x")) as sock:
+    request_ = request_.replace(b"%s", b"v2/x")
+    with LocalPlatform(NONE) as platform, asking(platform, request_) as sock:
         received = b"".join(iter(lambda: sock.recv(65536), b""))
         assert received.startswith(b"HTTP/1.1 " + status)
         assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in received
@@ -70,9 +71,9 @@ def test_a_stream_is_readable(api: Api) -> None:
             assert stream.response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # The proxy
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 def allows_all(answer: Answer) -> bool:
     allowed = {name: answer.headers["Access-Control-Allow-" + name]
@@ -137,9 +138,9 @@ def test_the_502_of_a_backend_that_hung_up_is_readable(api: Api) -> None:
         assert (failed.status, allows_all(failed)) == (502, True)
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # What no page can do
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"}], ids=str)
 def test_no_page_can_start_a_process_without_a_preflight(

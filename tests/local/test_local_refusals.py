@@ -8,7 +8,8 @@ import pytest
 from kit.backends import DEAF, python
 from kit.deadlines import LONG
 from kit.platforms import Api
-from kit.raw import CONNECT, JSON, Answer, Body, asking, call, connect, request_for, spawn, terminate
+from kit.raw import (CONNECT, JSON, Answer, Body, asking, call, connect, request_for, spawn,
+                     terminate)
 from local.local_platform import LocalPlatform
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_left")]
@@ -131,8 +132,9 @@ def test_plane_says_422_in_plain_text_to_the_wrong_shape(request_: Body) -> None
     words(answer)
 
 
-@pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/plain"},
-                                     {"Content-Type": "application/x-www-form-urlencoded"}], ids=str)
+@pytest.mark.parametrize("headers", [
+    {}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"},
+], ids=str)
 def test_plane_says_415_in_plain_text_to_another_type(headers: Dict[str, str]) -> None:
     with LocalPlatform(NONE, plane=True) as platform:
         answer = connect(platform, {"spawn_config": IMAGE}, headers)
@@ -195,8 +197,8 @@ def test_an_environment_that_does_not_fit_the_notification_is_planes_500() -> No
         assert (answer.status, answer.json["spawned"]) == (200, True)  # the key stayed free
 
 
-@pytest.mark.parametrize("more", [{"pool": "other"}, {"cluster": "other"}, {"cluster": "no:such/one"}],
-                         ids=str)
+@pytest.mark.parametrize("more", [
+    {"pool": "other"}, {"cluster": "other"}, {"cluster": "no:such/one"}], ids=str)
 def test_where_no_drone_is_plane_says_500(more: Dict[str, str]) -> None:
     answer = plane({"spawn_config": {**IMAGE, **more}})
     assert (answer.status, answer.json["kind"]) == (500, "NoDroneAvailable")
