@@ -1,5 +1,5 @@
-"""What all tests share. The module under test is the checkout's, or, with JAMSOCKET_LITE_INSTALLED
-set, the installed one."""
+"""The fixtures of more than one file. The module under test is the checkout's, or, with
+JAMSOCKET_LITE_INSTALLED set, the installed one."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from kit import side_by_side
 from kit.calls import CALLS, LASTING, SINGLE, Call
 from kit.certificates import Certificates
 from kit.leftovers import leaving_nothing
-from kit.places import BACKEND
+from kit.places import BACKEND, Place
 from kit.platforms import APIS, PLANE, Api, Cluster, running
 from kit.secrets import TOKEN
 from kit.server import Server
@@ -114,6 +114,19 @@ def dev() -> Iterator[LocalPlatform]:
 def inside(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Inside:
     """The command line in this process."""
     return Inside(capsys, monkeypatch)
+
+
+@pytest.fixture
+def place(tmp_path: Path, shared_platform: LocalPlatform, request: pytest.FixtureRequest) -> Place:
+    """An empty folder to copy the file to, and a platform to talk to from there."""
+    return Place(tmp_path, shared_platform, request.node.name)
+
+
+@pytest.fixture
+def copied(place: Place) -> Place:
+    """The same with the file in it."""
+    place.copy()
+    return place
 
 
 @pytest.fixture

@@ -60,6 +60,17 @@ def at_most(limit: float) -> Iterator[None]:
         assert in_time(took, limit), "took %.3f s" % took
 
 
+def patiently(check: Callable[[float], None]) -> None:
+    """A check with a deadline before which something has to happen: a busy machine may need a
+    longer one, what is broken fails with each."""
+    for timeout in (SHORT, 4 * SHORT):
+        try:
+            return check(timeout)
+        except (AssertionError, JamsocketError):
+            pass
+    check(12 * SHORT)
+
+
 def wait_until(test: Callable[[], bool], seconds: float = LONG) -> bool:
     """For what no event tells: the end of a thread, a file of another process."""
     end = time.monotonic() + seconds

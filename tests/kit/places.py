@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import jamsocket_lite
+from kit.deadlines import LONG
 from kit.secrets import TOKEN
 from local.local_platform import LocalPlatform
 
@@ -30,8 +31,6 @@ PROGRAMS = Path(__file__).resolve().parent.parent / "portability" / "programs"
 
 # The platform's backends, in a process that is there at once.
 BACKEND = [sys.executable, "-I", "-S", str(PROGRAMS / "backend.py")]
-
-LONG = 60.0  # for a process that hangs
 
 USER = runpy.run_path(str(PROGRAMS / "user.py"))
 

@@ -15,7 +15,8 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tup
 import pytest
 
 from local.local_platform import LocalPlatform
-from kit.places import BACKEND, PROGRAMS, LONG, TOKEN, Done, Place, run
+from kit.deadlines import LONG
+from kit.places import BACKEND, PROGRAMS, TOKEN, Done, Place, run
 from kit.server import Request, Reset, Server, Step, answer
 
 SECRET = "c2VjcmV0-0123456789"      # whoever has a url with it may use the backend

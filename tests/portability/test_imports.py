@@ -3,14 +3,12 @@ can do without."""
 
 import ast
 import sys
-from pathlib import Path
-from typing import Dict, Iterator, List, Set
+from typing import Dict, List, Set
 
 import pytest
 
 from kit.certificates import Certificates
-from local.local_platform import LocalPlatform
-from kit.places import BACKEND, FILE, TOKEN, Place, run
+from kit.places import FILE, TOKEN, Place, run
 from kit.server import Server, answer
 
 # What is imported, by when, and why. Whatever these import themselves comes along.
@@ -54,14 +52,6 @@ NEVER = {"argparse", "asyncio", "concurrent", "ctypes", "datetime", "decimal", "
          "signal", "subprocess", "tempfile", "threading", "urllib", "uuid", "zipfile"}
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with LocalPlatform(BACKEND, tokens=[TOKEN]) as platform:
-        place = Place(tmp_path, platform, "imports")
-        place.copy()
-        yield place
-
-
 def phases(place: Place, program: str, *arguments: str) -> Dict[str, Set[str]]:
     """`note(name)` in the program notes what has been imported by then."""
     start = ("import sys\nfirst, phases = set(sys.modules), {}\nsys.path.insert(0, %r)\n"
@@ -95,9 +85,9 @@ def test_the_file_imports_what_is_in_the_tables_and_nothing_else() -> None:
         assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
 
 
-def test_the_import_and_the_types_import_next_to_nothing(place: Place) -> None:
+def test_the_import_and_the_types_import_next_to_nothing(copied: Place) -> None:
     seen = phases(
-        place,
+        copied,
         """
 import jamsocket_lite as lite
 note('import')
@@ -112,29 +102,29 @@ client = lite.Jamsocket('a', 'b', 'c')
 note('types')
 """,
     )
-    allowed = bound(place, AT_IMPORT)
+    allowed = bound(copied, AT_IMPORT)
     assert seen["import"] <= allowed
     assert seen["types"] == seen["import"]
 
 
-def test_connect_wait_and_terminate_import_no_more_than_they_need(place: Place) -> None:
+def test_connect_wait_and_terminate_import_no_more_than_they_need(copied: Place) -> None:
     """And with http nothing of TLS."""
-    seen = phases(place, """
+    seen = phases(copied, """
 import jamsocket_lite as lite
 client = lite.Jamsocket('acme', 'whiteboard', %r, api_url=%r)
 connected = client.connect({'key': 'a'})
 client.wait_until_ready(connected, timeout=30)
 client.terminate(connected, hard=True)
 note('http')
-""" % (TOKEN, place.platform.url))
+""" % (TOKEN, copied.platform.url))
     assert "socket" in seen["http"] and not seen["http"] & {"ssl", "_ssl"}
-    assert seen["http"] <= bound(place, AT_IMPORT, FOR_HTTP)
+    assert seen["http"] <= bound(copied, AT_IMPORT, FOR_HTTP)
 
 
-def test_https_imports_ssl_besides(place: Place, certificates: Certificates) -> None:
+def test_https_imports_ssl_besides(copied: Place, certificates: Certificates) -> None:
     with Server([answer({"status": "ready", "time": "2026-11-23T22:46:13.368Z"})],
                 tls=certificates.server_context()) as server:
-        seen = phases(place, """
+        seen = phases(copied, """
 import jamsocket_lite as lite, os
 os.environ['SSL_CERT_FILE'] = sys.argv[1]
 client = lite.Jamsocket('acme', 'whiteboard', 'token', api_url=sys.argv[2])
@@ -142,11 +132,11 @@ assert client.status('abc', timeout=30).is_ready
 note('https')
 """, certificates.ca_file, "https://localhost:%d" % server.port)
     assert "ssl" in seen["https"]
-    assert seen["https"] <= bound(place, AT_IMPORT, FOR_HTTP, FOR_HTTPS)
+    assert seen["https"] <= bound(copied, AT_IMPORT, FOR_HTTP, FOR_HTTPS)
 
 
-def test_only_the_command_line_imports_argparse(place: Place) -> None:
-    seen = phases(place, """
+def test_only_the_command_line_imports_argparse(copied: Place) -> None:
+    seen = phases(copied, """
 import jamsocket_lite
 note('import')
 sys.stderr = None
@@ -157,7 +147,7 @@ note('main')
 
 
 @pytest.mark.skipif(sys.version_info < (3, 8), reason="audit hooks came with Python 3.8")
-def test_the_import_opens_nothing_and_starts_nothing(place: Place) -> None:
+def test_the_import_opens_nothing_and_starts_nothing(copied: Place) -> None:
     done = run(
         [
             sys.executable,
@@ -182,9 +172,9 @@ import jamsocket_lite
 found = list(events)
 open(sys.argv[1]).close()
 print(json.dumps([found, events]))
-""" % str(place.folder),
+""" % str(copied.folder),
             "/dev/null",
         ],
-        place.folder,
+        copied.folder,
     )
     assert done.json() == [[], ["open"]]

@@ -11,16 +11,8 @@ from typing import Any, Dict
 import pytest
 
 from kit.certificates import Certificates
-from local.local_platform import LocalPlatform
 from kit.places import PROGRAMS, TOKEN, Place, run
 from kit.server import Server, Silence, answer, closed_port
-
-
-@pytest.fixture
-def place(tmp_path: Path, shared_platform: LocalPlatform, request: pytest.FixtureRequest) -> Place:
-    place = Place(tmp_path, shared_platform, request.node.name)
-    place.copy()
-    return place
 
 
 # How a module can be missing: never built, or built for another library.
@@ -76,25 +68,26 @@ WAYS = pytest.mark.parametrize("how", [ABSENT, MISMATCHED], ids=["absent", "mism
 
 @WAYS
 @pytest.mark.parametrize("module", ["_ssl", "_ctypes"])
-def test_plain_http_works_without(place: Place, module: str, how: str) -> None:
-    place.check(place.python("-c", missing(place, module, how) + place.program))
+def test_plain_http_works_without(copied: Place, module: str, how: str) -> None:
+    copied.check(copied.python("-c", missing(copied, module, how) + copied.program))
 
 
 @WAYS
 @pytest.mark.parametrize("module", ["_ssl", "ssl"])
-def test_without_ssl_https_is_a_configuration_error_that_says_so(place: Place, module: str,
+def test_without_ssl_https_is_a_configuration_error_that_says_so(copied: Place, module: str,
                                                                  how: str) -> None:
-    program = missing(place, module, how) + CALLS + "show('https://127.0.0.1:%d')\n" % closed_port()
-    report = place.python("-c", program).json()
+    program = missing(copied, module,
+                      how) + CALLS + "show('https://127.0.0.1:%d')\n" % closed_port()
+    report = copied.python("-c", program).json()
     assert kinds_of(report) == all_calls("ConfigurationError")
     assert all("ssl" in text and "https" in text for _, text in report["calls"].values())
-    place.check_types(report)
+    copied.check_types(report)
 
 
-def test_without_ssl_a_wait_for_https_fails_at_once(place: Place) -> None:
+def test_without_ssl_a_wait_for_https_fails_at_once(copied: Place) -> None:
     wait = ("done = outcome(lambda: jamsocket_lite.wait_until_ready('https://127.0.0.1:1/'))\n"
             "print(json.dumps(done))\n")
-    assert place.python("-c", missing(place, "_ssl", ABSENT) + CALLS
+    assert copied.python("-c", missing(copied, "_ssl", ABSENT) + CALLS
                         + wait).json()[0] == "ConfigurationError"
 
 
@@ -102,29 +95,29 @@ def test_without_ssl_a_wait_for_https_fails_at_once(place: Place) -> None:
 # Disk and certificates
 # -------------------------------------------------------------------------------------------------
 
-def test_works_where_no_byte_can_be_written_to_a_disk(place: Place) -> None:
+def test_works_where_no_byte_can_be_written_to_a_disk(copied: Place) -> None:
     program = (
         "try:\n    with open('full', 'wb', 0) as file:\n        file.write(b'x')\n"
         "except OSError:\n    pass\n"
-        "else:\n    raise SystemExit('there is room')\n" + place.program
+        "else:\n    raise SystemExit('there is room')\n" + copied.program
     )
     command = [sys.executable, "-W", "error", "-c", program]
-    place.check(run([shutil.which("sh") or "sh", "-c", 'ulimit -f 0 && exec "$0" "$@"', *command],
-                    place.folder))
-    (place.folder / "full").unlink()
-    stems = {path.name.partition(".")[0] for path in place.folder.rglob("*")}
+    copied.check(run([shutil.which("sh") or "sh", "-c", 'ulimit -f 0 && exec "$0" "$@"', *command],
+                    copied.folder))
+    (copied.folder / "full").unlink()
+    stems = {path.name.partition(".")[0] for path in copied.folder.rglob("*")}
     assert stems == {"jamsocket_lite", "user", "__pycache__"}
 
 
 @pytest.mark.parametrize("store", ["none", "ours"])
-def test_certificates_come_from_ssl_cert_file_or_the_error_names_it(place: Place,
+def test_certificates_come_from_ssl_cert_file_or_the_error_names_it(copied: Place,
                                                                     certificates: Certificates,
                                                                     store: str) -> None:
-    known = certificates.ca_file if store == "ours" else str(place.folder / "nothing")
-    env = {"SSL_CERT_FILE": known, "SSL_CERT_DIR": str(place.folder / "nowhere")}
+    known = certificates.ca_file if store == "ours" else str(copied.folder / "nothing")
+    env = {"SSL_CERT_FILE": known, "SSL_CERT_DIR": str(copied.folder / "nowhere")}
     with Server([answer({"status": "ready", "time": "2026-11-23T22:46:13.368Z"})],
                 tls=certificates.server_context()) as server:
-        report = place.python("-c", CALLS + "show('https://localhost:%d')\n" % server.port,
+        report = copied.python("-c", CALLS + "show('https://localhost:%d')\n" % server.port,
                               env=env).json()
     kind, text = report["calls"]["status"]
     if store == "ours":
@@ -151,26 +144,26 @@ NO_SOCKETS = {
 
 
 def test_without_the_socket_module_the_types_work_and_a_call_is_a_network_error(
-    place: Place,
+    copied: Place,
 ) -> None:
-    program = missing(place, "_socket",
+    program = missing(copied, "_socket",
                       ABSENT) + CALLS + "show('http://127.0.0.1:%d')\n" % closed_port()
-    report = place.python("-c", program).json()
+    report = copied.python("-c", program).json()
     assert kinds_of(report) == all_calls("NetworkError")
-    place.check_types(report)
+    copied.check_types(report)
 
 
 @pytest.mark.parametrize("how", NO_SOCKETS)
-def test_without_sockets_a_call_is_a_network_error(place: Place, how: str) -> None:
+def test_without_sockets_a_call_is_a_network_error(copied: Place, how: str) -> None:
     """No JamsocketTimeout: there is time left."""
     with Server([Silence()]) as server:
         program = "import socket\ndef fail(*_): raise {1}\n{0} = fail\n".format(*NO_SOCKETS[how])
-        report = place.python("-c", program + CALLS + "show('%s')\n" % server.url).json()
+        report = copied.python("-c", program + CALLS + "show('%s')\n" % server.url).json()
     assert kinds_of(report) == all_calls("NetworkError"), report["calls"]
-    place.check_types(report)
+    copied.check_types(report)
 
 
-def test_where_tls_is_not_supported_a_call_is_a_network_error(place: Place) -> None:
+def test_where_tls_is_not_supported_a_call_is_a_network_error(copied: Place) -> None:
     """`import ssl` works there, and what it makes raises no OSError."""
     with Server([Silence()]) as server:
         program = (
@@ -180,19 +173,19 @@ def test_where_tls_is_not_supported_a_call_is_a_network_error(place: Place) -> N
             + CALLS
             + "show('https://127.0.0.1:%d')\n" % server.port
         )
-        report = place.python("-c", program).json()
+        report = copied.python("-c", program).json()
     assert kinds_of(report) == all_calls("NetworkError")
 
 
-def test_works_where_no_thread_can_be_started(place: Place) -> None:
-    place.check(place.python("-c", "import _thread, threading\n"
+def test_works_where_no_thread_can_be_started(copied: Place) -> None:
+    copied.check(copied.python("-c", "import _thread, threading\n"
                              "def start(*_, **__): raise RuntimeError(\"can't start new thread\")\n"
                              "_thread.start_new_thread = threading._start_new_thread = start\n"
                              "threading.Thread.start = _thread.start_joinable_thread = start\n"
-                             + place.program))
+                             + copied.program))
 
 
-def test_in_pyodide(place: Place) -> None:
+def test_in_pyodide(copied: Place) -> None:
     """The whole file in a real WebAssembly build. JAMSOCKET_LITE_PYODIDE: the folder of the npm
     package pyodide."""
     folder, node = os.environ.get("JAMSOCKET_LITE_PYODIDE"), shutil.which("node")
@@ -204,26 +197,26 @@ def test_in_pyodide(place: Place) -> None:
         % (CALLS, urls)
     )
     done = run([node, str(PROGRAMS / "pyodide.mjs"), str(Path(folder) / "pyodide.mjs"),
-                str(place.folder), program],
-               place.folder)
+                str(copied.folder), program],
+               copied.folder)
     reports = [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
     assert [kinds_of(report) for report
             in reports] == [all_calls("NetworkError")] * len(urls), reports or done.err
     for report in reports:
-        place.check_types(report)
+        copied.check_types(report)
 
 
 # -------------------------------------------------------------------------------------------------
 # An old one
 # -------------------------------------------------------------------------------------------------
 
-def test_on_python_3_6_with_the_backport_of_dataclasses(place: Place) -> None:
+def test_on_python_3_6_with_the_backport_of_dataclasses(copied: Place) -> None:
     """Not promised, but it costs nothing."""
     pythons = [shutil.which("python3.6"),
                *map(str, Path.home().glob(".pyenv/versions/3.6.*/bin/python"))]
     for python in filter(None, pythons):
-        if run([python, "-c", "import dataclasses"], place.folder).code == 0:
-            place.check(run([python, "-W", "error", "-X", "dev", "-c", place.program],
-                            place.folder))
+        if run([python, "-c", "import dataclasses"], copied.folder).code == 0:
+            copied.check(run([python, "-W", "error", "-X", "dev", "-c", copied.program],
+                            copied.folder))
             return
     pytest.skip("needs Python 3.6 with the backport of dataclasses installed")

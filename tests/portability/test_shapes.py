@@ -15,13 +15,8 @@ from typing import List, Sequence
 
 import pytest
 
-from local.local_platform import LocalPlatform
-from kit.places import FILE, PROGRAMS, LONG, TOKEN, Done, Place, run
-
-
-@pytest.fixture
-def place(tmp_path: Path, shared_platform: LocalPlatform, request: pytest.FixtureRequest) -> Place:
-    return Place(tmp_path, shared_platform, request.node.name)
+from kit.deadlines import LONG
+from kit.places import FILE, PROGRAMS, TOKEN, Done, Place, run
 
 
 def found(name: str) -> str:

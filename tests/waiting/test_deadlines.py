@@ -12,9 +12,10 @@ from jamsocket_lite import BackendState, JamsocketTimeout, wait_until_ready
 from kit.backends import DEAF, Gate, python
 from kit.calls import Call, name_of
 from kit.certificates import Certificates
-from kit.deadlines import GRACE, SHORT, against, at_most, keeps_deadline
-from kit.platforms import ID, Api, channels, client, connected, events, running, state
-from kit.scenarios import FAILS, HANGS
+from kit.deadlines import GRACE, SHORT, against, at_most, keeps_deadline, patiently
+from kit.pages import connected
+from kit.platforms import ID, Api, channels, client, events, running, state
+from kit.scenarios import FAILS, HANGS, check
 from kit.server import (Close, Dribble, Pause, Repeat, Reset, Script, Server, Silence, Step, answer,
                         chunk, closed_port, event, stream_head)
 
@@ -32,13 +33,17 @@ BOTH: Dict[str, Callable[..., Any]] = {
 def test_a_deadline_tells_what_was_seen_last(api: Api, kind: str) -> None:
     with running(api, python(DEAF)) as cluster:
         client, connected = cluster.client(), cluster.spawn(until="waiting")
-        with pytest.raises(JamsocketTimeout) as caught:
-            if kind == "function":
-                wait_until_ready(connected.status_url, timeout=0.5)
-            else:
-                BOTH[kind](client, connected, 0.5)
-        assert caught.value.last_state == client.status(connected)
-        assert "waiting" in str(caught.value)
+
+        def check(timeout: float) -> None:
+            with pytest.raises(JamsocketTimeout) as caught:
+                if kind == "function":
+                    wait_until_ready(connected.status_url, timeout=timeout)
+                else:
+                    BOTH[kind](client, connected, timeout)
+            assert caught.value.last_state == client.status(connected)
+            assert "waiting" in str(caught.value)
+
+        patiently(check)
 
 
 @pytest.mark.waits
@@ -66,12 +71,14 @@ def test_a_deadline_holds_while_states_go_on(api: Api, kind: str) -> None:
 def test_the_deadline_of_a_stream_counts_from_the_call(api: Api) -> None:
     """It runs on while the caller thinks about a state."""
     with Server(api.channels([api.streamed("scheduled"), Silence()], [Silence()])) as server:
-        stream = api.client(server.url).status_stream(ID, timeout=SHORT)
-        with closing(stream):
-            assert next(stream).status == "scheduled"
-            time.sleep(SHORT + 0.05)
-            with pytest.raises(JamsocketTimeout), at_most(GRACE):
-                next(stream)
+        def check(timeout: float) -> None:
+            with closing(api.client(server.url).status_stream(ID, timeout=timeout)) as stream:
+                assert next(stream).status == "scheduled"
+                time.sleep(timeout + 0.05)
+                with pytest.raises(JamsocketTimeout), at_most(GRACE):
+                    next(stream)
+
+        patiently(check)
 
 
 @pytest.mark.waits
