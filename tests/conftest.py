@@ -2,6 +2,7 @@
 JAMSOCKET_LITE_INSTALLED set, the installed one."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Iterator, Optional
@@ -31,6 +32,10 @@ OURS = ("JAMSOCKET_DEV", "JAMSOCKET_ACCOUNT", "JAMSOCKET_SERVICE", "JAMSOCKET_TO
 for name in list(os.environ):
     if name.lower() in FOREIGN or name.startswith(OURS):
         del os.environ[name]
+
+# Where a shell runs the tests in the background Ctrl-C is ignored, by all that they start too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:

@@ -12,6 +12,7 @@ from jamsocket_lite import BackendState
 from kit.backends import python
 from kit.deadlines import LONG
 from kit.pages import SCRIPT, programs, serving, states
+from kit.platforms import LIFE
 from local.local_platform import LocalPlatform
 
 NEVER_READY = python("import time; time.sleep(600)")
@@ -50,7 +51,8 @@ def test_the_stream_tells_every_state_in_its_order(relay: Any) -> None:
     with serving(relay.Relay) as server:
         with server.stream(server.answer()["status_url"]) as stream:
             seen = [state["status"] for state in states(stream, until="ready")]
-    assert seen == ["scheduled", "loading", "starting", "waiting", "ready"]
+    # A slow start makes for another round, whose replay a page passes over.
+    assert list(dict.fromkeys(seen)) == LIFE
 
 
 def test_an_event_is_one_write(relay: Any) -> None:
