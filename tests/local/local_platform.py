@@ -640,6 +640,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # The API
 
     def _connect(self, scope: str, body: bytes) -> None:
+        if scope.count("/") > 1 and not self.platform.api.hosted:
+            raise unknown("endpoint")   # the dev server has no environments
         self._authorize(scope)
         # Without credentials only this keeps any web page from starting processes here.
         if self.platform.plane and self.headers.get_content_type() != "application/json":

@@ -99,6 +99,11 @@ def test_the_dev_servers_404_is_empty() -> None:
         assert call(platform.url + CONNECT, "GET").status == 404
 
 
+def test_the_dev_server_has_no_environments() -> None:
+    with LocalPlatform(NONE) as platform:
+        assert connect(platform, path="/v2/service/-/-/environment/connect").status == 404
+
+
 def test_plane_knows_its_own_paths_alone() -> None:
     with LocalPlatform(NONE, plane=True) as platform:
         assert call(platform.url + CONNECT, "POST", b"{}", JSON).status == 404
