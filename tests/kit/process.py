@@ -22,7 +22,7 @@ TICK = 0.02  # a port cannot wake us
 
 # Below those that systems give to outgoing connections, so that none of these takes the port of a
 # server that is down for a while.
-PORTS = range(15000, 32000)
+PORTS = range(15000, 20000)
 
 
 def free_port() -> int:

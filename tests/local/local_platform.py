@@ -64,6 +64,8 @@ LARGEST_SPAWN = 7500    # in bytes: with its frame it has to fit a notification 
 STATUS_HELD = 0.5       # how long the dev server waits for a backend's first event, before its 404
 SPARED = 0.4            # of the time between two sweeps: what is younger is not ended by one
 PORT_POLL = 0.015       # a port cannot wake us, so look often
+# Below those that systems give out, so that nothing takes one before its backend does.
+BACKEND_PORTS = range(20000, 32000)
 KEPT = 1000             # ended backends still known, lest a server left open grows for ever
 
 Check = Callable[[Any, str], None]
@@ -1036,11 +1038,11 @@ class LocalPlatform:
         taken = {backend.port for backend in self._backends.values()
                  if backend.status != "terminated"}
         while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = int(probe.getsockname()[1])
-            if port not in taken:       # one of ours may not have bound it yet
-                return port
+            port = secrets.choice(BACKEND_PORTS)
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+                if port not in taken:   # one of ours may not have bound it yet
+                    return port
 
     def forget(self, backend: Backend) -> None:
         """What must not outlive a backend: its hold on its key, its tokens; and the oldest of those
