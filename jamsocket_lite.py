@@ -1,17 +1,36 @@
+# cython: annotation_typing=False
 """Jamsocket from Python, in one file, with the standard library alone. Copy it beside your code.
 
-    import jamsocket_lite
+    from jamsocket_lite import Jamsocket
 
-    jamsocket = jamsocket_lite.Jamsocket(account="acme", service="whiteboard", token="...")
-    connected = jamsocket.connect({"key": "board/42"})      # starts a backend, or finds the one that holds the key
-    jamsocket.wait_until_ready(connected, timeout=30)       # blocks, 30 seconds at most
-    print(connected.url)                                    # HTTP and WebSockets; whoever has the url may use it
+    jamsocket = Jamsocket(account="acme", service="whiteboard", token="...")
+    backend = jamsocket.connect_and_wait({"key": "board/42"}, timeout=30)
+    print(backend.url)  # HTTP and WebSockets; whoever has the url may use the backend
 
-In development `Jamsocket(dev=True)` talks to the local dev server; `Jamsocket.from_env()` reads the environment;
-`Plane(image=...)` has the same methods for a self-hosted Plane cluster; `python3 jamsocket_lite.py --help` is the
-command line. A backend's life goes one way, and may skip steps:
+The backend that holds the key is taken, or one is started; 30 seconds are the most that the call
+takes. `Jamsocket(dev=True)` talks to the dev server on this machine, `Jamsocket.from_env()` reads
+the environment, `Plane(image=...)` has the same methods for a self-hosted Plane controller, and
+`python3 jamsocket_lite.py --help` is the command line.
+
+A backend's life goes one way, and may skip steps:
 
     scheduled > loading > starting > waiting > ready > terminating > hard-terminating > terminated
+
+The rooms of this file, each building on those above it:
+
+    Words           the platform's statuses, kinds and reasons
+    Errors          what a call may raise
+    Checks          one value and its place -> the value to keep, or ValidationError
+    Types           the six dataclasses; each field is declared once, with its check
+    HTTP            a request and a deadline -> JSON, or an open stream, on urllib
+    Events          bytes of an event stream -> events
+    Platforms       each call's method, path and document on Jamsocket and on Plane
+    Waiting         a backend's states, as they become known
+    Clients         the public methods
+    Functions       connect() and wait_until_ready(), and what the environment means
+    Command line    arguments, output, exit status
+
+The errors:
 
     JamsocketError
       ValidationError      data that breaks the types' rules (`path` says where)
@@ -24,116 +43,157 @@ command line. A backend's life goes one way, and may skip steps:
       BackendTerminated    it will never be ready (`state`)
 """
 
-import _thread
+import sys
+
+if sys.version_info < (3, 7):
+    raise ImportError(
+        "jamsocket_lite needs Python 3.7 or newer; this is Python %d.%d" % sys.version_info[:2]
+    )
+
 import errno
+import functools
+import io
 import math
 import os
 import re
-import sys
 import time
 from collections.abc import Mapping as _MappingABC
 from contextlib import closing
-from dataclasses import dataclass
-from typing import (TYPE_CHECKING, Any, Callable, Dict, Generator, Iterable, List, Mapping, Optional, Sequence, Set,
-                    Tuple, Type, TypeVar, Union)
+from dataclasses import MISSING, dataclass, field, fields
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Generator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
-# What only a call needs (json, socket, ssl, selectors) is imported where it is used: a program that wants the types
-# alone does not pay for it, and an interpreter without ssl or sockets can still import this file.
+# What only a call needs (urllib, json, ssl, argparse) is imported where it is used: a program that
+# wants the types alone does not pay for it, and a Python without ssl can import this file.
 if TYPE_CHECKING:
     import argparse
+    import http.client
     import socket
     import ssl
+    import urllib.request
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 
 __all__ = [
-    "Jamsocket", "Plane", "connect", "wait_until_ready",
-    "ConnectRequest", "SpawnConfig", "Executable", "ResourceLimits", "ConnectResponse", "BackendState",
-    "BackendStatus", "TerminationKind", "TerminationReason",
-    "JamsocketError", "ValidationError", "ConfigurationError", "NetworkError", "ProtocolError", "HTTPError",
-    "AuthenticationError", "RateLimitError", "JamsocketTimeout", "BackendTerminated",
+    "Jamsocket",
+    "Plane",
+    "connect",
+    "wait_until_ready",
+    "ConnectRequest",
+    "SpawnConfig",
+    "Executable",
+    "ResourceLimits",
+    "ConnectResponse",
+    "BackendState",
+    "BackendStatus",
+    "TerminationKind",
+    "TerminationReason",
+    "JamsocketError",
+    "ValidationError",
+    "ConfigurationError",
+    "NetworkError",
+    "ProtocolError",
+    "HTTPError",
+    "AuthenticationError",
+    "RateLimitError",
+    "JamsocketTimeout",
+    "BackendTerminated",
 ]
 
+_T = TypeVar("_T")
 
-# ---- The vocabulary --------------------------------------------------------------------------------------------------
+
+# ---- Words -----------------------------------------------------------------------------------
 
 if sys.version_info >= (3, 8):
     from typing import Literal
 
     BackendStatus = Literal[
-        "scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated"
+        "scheduled",
+        "loading",
+        "starting",
+        "waiting",
+        "ready",
+        "terminating",
+        "hard-terminating",
+        "terminated",
     ]
     TerminationKind = Literal["soft", "hard"]
-    TerminationReason = Literal["swept", "external", "key_expired", "lost", "startup_timeout", "internal_error"]
+    TerminationReason = Literal[
+        "swept", "external", "key_expired", "lost", "startup_timeout", "internal_error"
+    ]
 else:  # Python 3.7 has no Literal
     BackendStatus = TerminationKind = TerminationReason = str
 
-_STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated")
+# The lifecycle's order: a backend may skip statuses but never goes back.
+_STATUSES = (
+    "scheduled",
+    "loading",
+    "starting",
+    "waiting",
+    "ready",
+    "terminating",
+    "hard-terminating",
+    "terminated",
+)
 _KINDS = ("soft", "hard")
 _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "internal_error")
 
-# The lifecycle's order: a backend may skip states but never goes back.
-_RANK = {status: rank for rank, status in enumerate(_STATUSES)}
-_TERMINATING, _TERMINATED = _RANK["terminating"], _RANK["terminated"]
+_RANKS = {status: rank for rank, status in enumerate(_STATUSES)}
+_TERMINATING = _RANKS["terminating"]
 
 # The document says `key_expired`; the platform, its dev server and Plane send `keyexpired`.
-_SPELLINGS = {reason.replace("_", ""): reason for reason in _REASONS}
-
-_RESERVED_ENV = (
-    "PORT", "SESSION_BACKEND_ID", "SESSION_BACKEND_KEY", "SESSION_BACKEND_FENCING_TOKEN", "JAMSOCKET_SERVICE",
-)
-
-_INT32, _INT64 = 2**31 - 1, 2**63 - 1  # the server's types for the `..._seconds` fields, and for bytes and cpu times
-_KEY_LENGTH = 128  # code points
-_JSON_LEVELS = 100  # of `auth`: far more than anyone nests, far less than what exhausts a parser's stack
-_JSON_VALUES = 100000  # of `auth`: a list that holds itself twice at each level would double that often
-
-_API_URL = "https://api.jamsocket.com"
-_USER_AGENT = "jamsocket-lite/" + __version__  # some edges answer 403 to the standard library's own
-_BOM = b"\xef\xbb\xbf"
-_PORTS = {"http": 80, "https": 443}
-_VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))  # what urls and tokens are made of
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
-_OWN_HEADERS = ("host", "connection", "content-length", "content-type", "transfer-encoding", "accept-encoding")
-
-# Sizes, in bytes.
-_HEAD_LIMIT = 64 * 1024  # a status line and headers
-_BODY_LIMIT = 128 * 1024  # an answer
-_ERROR_LIMIT = 64 * 1024  # what is read of an error's body
-_EVENT_LIMIT = 128 * 1024  # a line of an event stream, and an event
-_JSON_OBJECTS = 1000  # objects and lists in an answer or event: small ones take 25 to 100 times their text in memory
-_CHUNK_LINE_LIMIT = 1024
-_READ_SIZE = 16 * 1024
-_MESSAGE_LENGTH = 200  # what is quoted of a server's message, in characters
-_SECRET_LENGTH = 4  # what is shorter is not searched for there
-
-# Times, in seconds.
-_TICK = 0.001  # about the precision of a socket's timeout
-_LONGEST_WAIT = 3600.0  # of one socket operation; sockets refuse very large timeouts
-_ADDRESS_SHARE = 5.0  # for one of several addresses of a name before the next is tried
-_ATTEMPT = 5.0  # for opening a stream, or for the first status call, inside a wait
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # between attempts inside a wait
-_FIRST_CHECK, _CHECK = 1.0, 5.0  # until a wait makes the status call, and makes it again
-_NEWBORN = 2.0  # in which a 404 may be a backend about to exist
-_QUIET = 0.5  # without a byte, and a stream is through with its replay
-_SETTLED = 2.0  # without a byte, and its last word counts, even while the status call hangs
-_IDLE = 60.0  # without a byte, and it is opened again: the connection may be dead
-
-_STRANGE_ANSWERS = 3  # in a row that are not the API's: then this is not the API
-_UNKNOWN_WORDS = 1000  # from the future that a stream remembers
+_REASON_SPELLINGS = {reason.replace("_", ""): reason for reason in _REASONS}
 
 
-# ---- The errors ------------------------------------------------------------------------------------------------------
+def _rank(status: str) -> int:
+    """The place of a status in the lifecycle; -1 for one that this version does not know."""
+    return _RANKS.get(status, -1)
+
+
+# ---- Errors ----------------------------------------------------------------------------------
 
 
 class JamsocketError(Exception):
-    """The base of all errors of this module. No text of theirs holds a secret."""
+    """The base of all errors of this module. No text of theirs shows a secret.
 
-    _lasting = False  # whether it is one that will not pass by itself, inside a wait
+    `response` is the answer to the connect before it, where `connect_and_wait` raised the error.
+    """
+
+    response: "Optional[ConnectResponse]" = None
+    _permanent = False  # whether it will not pass by itself, inside a wait
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, message="", *others, **attributes):
+            # RustPython's OSError.__new__ takes no keyword arguments.
+            return super().__new__(cls, message, *others)
+
+    def __reduce__(self) -> Any:
+        # GraalPy's OSError.__reduce__ leaves the attributes out.
+        return type(self), self.args, vars(self)
 
 
 class ValidationError(JamsocketError, ValueError):
-    """Data that breaks the types' rules. `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`."""
+    """Data that breaks the types' rules.
+
+    `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`.
+    """
 
     def __init__(self, message: str = "", *, path: str = "") -> None:
         super().__init__(message)
@@ -141,9 +201,9 @@ class ValidationError(JamsocketError, ValueError):
 
 
 class ConfigurationError(JamsocketError, ValueError):
-    """Missing or malformed credentials, environment, url, port or timeout; https where Python has no `ssl`."""
+    """Missing or malformed credentials, environment, url, port or timeout; https without `ssl`."""
 
-    _lasting = True
+    _permanent = True
 
 
 class NetworkError(JamsocketError, OSError):
@@ -151,17 +211,25 @@ class NetworkError(JamsocketError, OSError):
 
 
 class ProtocolError(JamsocketError):
-    """An answer that is not the API's: not JSON, of the wrong shape, too large, a redirect, not an event stream."""
+    """An answer that is not the API's: not JSON, of the wrong shape, too large, a redirect."""
 
 
 class HTTPError(JamsocketError):
     """The server answered with status 400 or above.
 
-    `code` and `request_id` are the platform's (Plane's `kind` and `id`), `retry_after` is in seconds.
+    `code` and `request_id` are the platform's (Plane's `kind` and `id`), `retry_after` is in
+    seconds.
     """
 
-    def __init__(self, message: str = "", *, status: int = 0, code: Optional[str] = None,
-                 request_id: Optional[str] = None, retry_after: Optional[float] = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        code: Optional[str] = None,
+        request_id: Optional[str] = None,
+        retry_after: Optional[float] = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
@@ -174,11 +242,14 @@ class AuthenticationError(HTTPError):
 
 
 class RateLimitError(HTTPError):
-    """Status 429: too many requests; `retry_after` says how long to stay away, where the server did."""
+    """Status 429: too many requests; `retry_after` says how long to stay away, if the server did."""
 
 
 class JamsocketTimeout(JamsocketError, TimeoutError):
-    """The deadline passed, in whatever phase. `last_state` is the latest state that a wait or a stream saw."""
+    """The deadline passed, in whatever phase.
+
+    `last_state` is the latest state that a wait or a stream saw.
+    """
 
     def __init__(self, message: str = "", *, last_state: "Optional[BackendState]" = None) -> None:
         super().__init__(message)
@@ -192,49 +263,79 @@ class BackendTerminated(JamsocketError):
 
     def __init__(self, message: str = "", *, state: "Optional[BackendState]" = None) -> None:
         super().__init__(message)
-        if state is not None:
-            self.state = state
+        self.state = state  # type: ignore[assignment]
 
 
-# ---- The checks ------------------------------------------------------------------------------------------------------
+# ---- Checks ----------------------------------------------------------------------------------
 #
-# A check takes a value and its path, and returns the value to keep. It names the kind that came, never the value, which
-# may be a secret. `type()` is asked rather than `isinstance`, which a foreign object can answer as it likes.
+# A check takes a value and its place in the document, and returns the value to keep. What it says
+# names the kind of a wrong value; the value itself may be a secret. It asks for `type()` rather
+# than by `isinstance`, which a foreign object can answer as it likes.
 
-_Check = Callable[[Any, str], Any]
+_Place = Tuple[Union[str, int], ...]
+_Check = Callable[[Any, _Place], Any]
+
+_INT32 = 2**31 - 1  # the server's types: of the `..._seconds` fields,
+_INT64 = 2**63 - 1  # and of bytes and cpu times
+
+
+def _path(place: _Place) -> str:
+    """A place as text: `spawn.executable.env.PATH`, `auth.roles[0]`, `auth['a b']`."""
+    path = ""
+    for step in place:
+        if isinstance(step, int):
+            path += "[%d]" % step
+        elif not step.isidentifier():
+            path += "[%r]" % step
+        elif path:
+            path += "." + step
+        else:
+            path = step
+    return path
+
+
+def _invalid(place: _Place, problem: str) -> ValidationError:
+    path = _path(place)
+    shown = path or "the document"
+    if len(shown) > 100:
+        shown = shown[:99] + "…"
+    return ValidationError("%s %s" % (shown, problem), path=path)
 
 
 def _kind(value: object) -> str:
-    name = str(type(value).__name__)[:40] if value is not None else "None"
+    """The name of a value's type, to be shown."""
+    if value is None:
+        return "None"
+    name = str(type(value).__name__)[:40]
     return name if name.isprintable() else ascii(name)
 
 
-def _invalid(path: str, expected: str, got: str) -> ValidationError:
-    place = path if len(path) <= 100 else path[:99] + "…"
-    return ValidationError("%sexpected %s, got %s" % (place and place + ": ", expected, got), path=path)
-
-
-def _join(path: str, key: str) -> str:
-    return "%s[%r]" % (path, key) if not key.isidentifier() else path + "." + key if path else key
+def _word(word: str) -> str:
+    """A word of a server's, or of a user's, to be shown: what looks like none may be a secret."""
+    if re.match(r"[a-z_-]{1,40}\Z", word):
+        return word
+    return "another word"
 
 
 def _is(value: object, kind: type) -> bool:
     return issubclass(type(value), kind)
 
 
-def _string(value: Any, path: str) -> str:
+def _string(value: Any, place: _Place) -> str:
     if type(value) is str:
         return value
     if not _is(value, str):
-        raise _invalid(path, "a string", _kind(value))
+        raise _invalid(place, "must be a string, not %s" % _kind(value))
     return str.__str__(value)  # the plain value, also of a member of an Enum
 
 
-def _text(value: Any, path: str) -> str:
-    """A string that we send: one that UTF-8 can carry."""
-    text = _string(value, path)
+def _text(value: Any, place: _Place) -> str:
+    """A string that is sent: the platform's database holds neither NUL nor lone surrogates."""
+    text = _string(value, place)
+    if "\0" in text:
+        raise _invalid(place, "holds a NUL character, which the platform refuses")
     if not _is_unicode(text):
-        raise _invalid(path, "Unicode text", "a string with a lone surrogate")
+        raise _invalid(place, "holds a lone surrogate, which is no Unicode text")
     return text
 
 
@@ -246,197 +347,273 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _boolean(value: Any, path: str) -> bool:
+def _boolean(value: Any, place: _Place) -> bool:
     if type(value) is not bool:
-        raise _invalid(path, "true or false", _kind(value))
+        raise _invalid(place, "must be true or false, not %s" % _kind(value))
     return value
 
 
-def _integer(value: Any, path: str, lowest: int, highest: int) -> int:
-    if not _is(value, int) or type(value) is bool:
-        raise _invalid(path, "an integer", _kind(value))
-    number = int.__int__(value)
-    if not lowest <= number <= highest:
-        raise _invalid(path, "an integer from %d to %d" % (lowest, highest), "one outside")
-    return number
+def _is_integer(value: Any) -> bool:
+    return _is(value, int) and type(value) is not bool
 
 
 def _up_to(highest: int) -> _Check:
-    return lambda value, path: _integer(value, path, 0, highest)
+    """A check for integers from 0."""
 
-
-def _one_of(*kinds: Tuple[type, _Check], expected: str) -> _Check:
-    def check(value: Any, path: str) -> Any:
-        for kind, accept in kinds:
-            if _is(value, kind):
-                return accept(value, path)
-        raise _invalid(path, expected, _kind(value))
+    def check(value: Any, place: _Place) -> int:
+        expected = "must be an integer from 0 to %d" % highest
+        if not _is_integer(value):
+            raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
+        number = int.__int__(value)
+        if not 0 <= number <= highest:
+            shown = str(number) if abs(number) < 10**20 else "one of more than 20 digits"
+            raise _invalid(place, "%s, not %s" % (expected, shown))
+        return number
 
     return check
 
 
-def _instance(kind: type) -> Tuple[type, _Check]:
-    return kind, lambda value, path: value
-
-
-def _mapping(value: Any, path: str) -> Dict[str, Any]:
+def _mapping(value: Any, place: _Place) -> Dict[str, Any]:
     """A plain dict of our own with the mapping's items."""
+    most = 100000  # a foreign mapping may have no end
     if not _is(value, _MappingABC):
-        raise _invalid(path, "a mapping", _kind(value))
-    copied = {}
+        raise _invalid(place, "must be a mapping, not %s" % _kind(value))
+    copied: Dict[str, Any] = {}
     for key in value:
         if not _is(key, str):
-            raise _invalid(path, "keys that are strings", _kind(key))
+            raise _invalid(place, "must have strings as keys, not %s" % _kind(key))
+        if len(copied) >= most:
+            raise _invalid(place, "must have at most %d items" % most)
         copied[str.__str__(key)] = value[key]
     return copied
 
 
-def _key(value: Any, path: str) -> str:
-    key = _text(value, path)
-    if not 1 <= len(key) <= _KEY_LENGTH:
-        raise _invalid(path, "1 to %d characters" % _KEY_LENGTH, str(len(key)))
+def _key(value: Any, place: _Place) -> str:
+    key = _text(value, place)
+    if not 1 <= len(key) <= 128:
+        raise _invalid(place, "must have 1 to 128 characters, not %d" % len(key))
     return key
 
 
-def _env(value: Any, path: str) -> Dict[str, str]:
-    env = _mapping(value, path)
-    for name, text in env.items():
-        place = _join(path, name)
+def _mount(value: Any, place: _Place) -> Union[str, bool]:
+    if type(value) is bool:
+        return value
+    if not _is(value, str):
+        raise _invalid(place, "must be a string, true or false, not %s" % _kind(value))
+    return _text(value, place)
+
+
+_RESERVED_ENV = (
+    "PORT",
+    "SESSION_BACKEND_ID",
+    "SESSION_BACKEND_KEY",
+    "SESSION_BACKEND_FENCING_TOKEN",
+    "JAMSOCKET_SERVICE",
+)
+
+
+def _env(value: Any, place: _Place) -> Dict[str, str]:
+    env = _mapping(value, place)
+    for name in env:
+        at = (*place, name)
         if name in _RESERVED_ENV:
-            raise _invalid(place, "another name", "one that the platform sets itself")
-        if not name or "=" in name or "\0" in _text(name, place):
-            raise _invalid(place, "a name without = and NUL", "an empty or malformed one")
-        env[name] = _text(text, place)
-        if "\0" in env[name]:
-            raise _invalid(place, "a string without NUL", "one with it")
+            raise _invalid(at, "is a name that the platform sets itself")
+        if not name or "=" in _text(name, at):
+            raise _invalid(at, "must have a name, and one without =")
+        env[name] = _text(env[name], at)
     return env
 
 
-def _auth(value: Any, path: str) -> Dict[str, Any]:
-    budget = [_JSON_VALUES]
+def _auth(value: Any, place: _Place) -> Dict[str, Any]:
+    """A copy of what JSON can carry."""
+    most_levels = 100  # far more than anyone nests, far less than what exhausts a parser's stack
+    most_values = 100000  # a list that holds itself twice on each level would double that often
+    beyond = "goes beyond %d levels or %d values, or holds itself" % (most_levels, most_values)
+    values = 0
 
-    def copy(value: Any, path: str, level: int) -> Any:
-        budget[0] -= 1
-        nests = any(_is(value, kind) for kind in (list, tuple, _MappingABC))
-        if budget[0] < 0 or nests and level > _JSON_LEVELS:
-            raise _invalid(path, "at most %d levels and %d values" % (_JSON_LEVELS, _JSON_VALUES), "more, or a cycle")
+    def copy(value: Any, place: _Place) -> Any:
+        nonlocal values
+        values += 1
+        if values > most_values:
+            raise _invalid(place, beyond)
         if value is None or type(value) is bool:
             return value
         if _is(value, str):
-            return _text(value, path)
+            return _text(value, place)
         if _is(value, int):
-            return _integer(value, path, -(2**63), 2**64 - 1)
+            if not -(2**63) <= int.__int__(value) < 2**64:
+                raise _invalid(place, "must be an integer of 64 bits, not a longer one")
+            return int.__int__(value)
         if _is(value, float):
             if not math.isfinite(float.__float__(value)):
-                raise _invalid(path, "a finite number", "nan or an infinity")
+                raise _invalid(place, "must be a finite number: JSON has no nan or infinity")
             return float.__float__(value)
-        if nests and not _is(value, _MappingABC):
-            return [copy(item, "%s[%d]" % (path, index), level + 1) for index, item in enumerate(value)]
-        if nests:
-            items = _mapping(value, path).items()
-            return {_text(key, _join(path, key)): copy(item, _join(path, key), level + 1) for key, item in items}
-        raise _invalid(path, "what JSON can carry", _kind(value))
+        if len(place) > most_levels:
+            raise _invalid(place, beyond)
+        if _is(value, list) or _is(value, tuple):
+            return [copy(item, (*place, index)) for index, item in enumerate(value)]
+        if _is(value, _MappingABC):
+            copied = _mapping(value, place)
+            for key in copied:
+                copied[key] = copy(copied[key], (*place, _text(key, (*place, key))))
+            return copied
+        raise _invalid(place, "must be something that JSON can carry, not %s" % _kind(value))
 
-    copied: Dict[str, Any] = copy(_mapping(value, path), path, 1)
+    copied: Dict[str, Any] = copy(_mapping(value, place), place)
     return copied
 
 
-def _reason(value: Any, path: str) -> str:
-    reason = _string(value, path)
-    return _SPELLINGS.get(reason, reason)
+def _reason(value: Any, place: _Place) -> str:
+    reason = _string(value, place)
+    return _REASON_SPELLINGS.get(reason, reason)
 
 
-def _moment(value: Any, path: str) -> str:
-    """ISO 8601; Plane sends milliseconds since the epoch."""
-    if not _is(value, int) or type(value) is bool:
-        return _string(value, path)
-    seconds, milliseconds = divmod(_integer(value, path, 0, 253402300799999), 1000)  # until the year 9999
+def _time_from_milliseconds(value: Any, place: _Place) -> Any:
+    """ISO 8601 from Plane's milliseconds since the epoch."""
+    if not _is_integer(value):
+        return value
+    year_9999 = 253402300799999
+    seconds, milliseconds = divmod(_up_to(year_9999)(value, place), 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".%03dZ" % milliseconds
 
 
-# ---- The types -------------------------------------------------------------------------------------------------------
+# ---- Types -----------------------------------------------------------------------------------
 #
-# The checks of a class stand in `_checks`, in the order of its fields, and serve construction and `from_dict` alike.
-# What a foreign object raises while it is read becomes a ValidationError in one place, `_read`.
+# A field is declared once: its rule stands in its `metadata`, and the constructor, `from_dict`,
+# `to_dict` and `repr` go by it. (`dataclasses.field` itself, because type checkers know it.)
 
-_T = TypeVar("_T")
-_Q = TypeVar("_Q", bound="_Request")
-_A = TypeVar("_A", bound="_Answer")
+
+class _Rule(NamedTuple):
+    """What a field's metadata says of it."""
+
+    check: _Check
+    convert: Optional[_Check] = None  # in `from_dict`, before the check: what the wire has instead
+    words: Tuple[str, ...] = ()  # those that are known; a strict check refuses others
+    shown: Callable[[Any], str] = repr
+
+
+def _rule(check: _Check, **more: Any) -> Dict[str, _Rule]:
+    return {"rule": _Rule(check, **more)}
+
+
+def _hidden(value: Any) -> str:
+    return "…"
+
+
+def _origin(url: str) -> str:
+    """What may be shown of a url: scheme, host and port."""
+    host = r"(?:[\w.-]+|\[[\w:.]+\])(?::\d+)?"
+    parts = re.match(r"(\w+://)(?:[^/?#\\]*@)?(%s)(?=[/?#]|\Z)" % host, url, re.ASCII)
+    if parts:
+        return parts.group(1) + parts.group(2)
+    return "…" if url else ""
+
+
+def _url_shown(url: Any) -> str:
+    return repr(_origin(url))
 
 
 class _Record:
     """What the six types share."""
 
-    _checks: Mapping[str, _Check] = {}
-    _hidden: Tuple[str, ...] = ()  # fields of which `repr` shows nothing
-    _urls: Tuple[str, ...] = ()  # fields of which `repr` shows the origin
+    _fields: Dict[str, Any] = {}  # of dataclasses; filled in below the classes
 
     def __post_init__(self) -> None:
-        vars(self).update(self._read(vars(self), "", built=True))
+        vars(self).update(self._read(vars(self), (), constructed=True))
 
     @classmethod
-    def _read(cls, data: Any, path: str, *, built: bool = False, strict: bool = True) -> Dict[str, Any]:
-        """The values to keep, or a ValidationError whatever `data` is. `built`: they are a constructor's arguments."""
+    def _read(
+        cls, data: Any, place: _Place, *, constructed: bool = False, strict: bool = True
+    ) -> Dict[str, Any]:
+        """The values to keep, or a ValidationError, whatever `data` is.
+
+        `constructed`: they are a constructor's arguments, so there is nothing to convert.
+        """
         try:
-            given = cls._fields(data, path, built)
-            values = {}
-            for name, check in cls._checks.items():
-                value = given.get(name)
-                if value is not None:
-                    values[name] = check(value, _join(path, name) if path else name)
-                elif hasattr(cls, name):
-                    values[name] = getattr(cls, name)  # the field's default
-                else:
-                    raise _invalid(_join(path, name), "a value", "None" if name in given else "nothing")
-            if strict:
-                cls._check_whole(values)
-            return values
+            return cls._values(_mapping(data, place), place, constructed, strict)
         except ValidationError:
             raise
         except Exception:
-            pass  # its text may hold anything
-        raise _invalid(path, "a mapping that can be read", "one that raises an error")
+            pass  # a foreign object's; its text may hold anything
+        raise _invalid(place, "cannot be read: it raised an error")
 
     @classmethod
-    def _fields(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
-        return data if type(data) is dict else _mapping(data, path)
+    def _values(
+        cls, data: Dict[str, Any], place: _Place, constructed: bool, strict: bool
+    ) -> Dict[str, Any]:
+        values: Dict[str, Any] = {}
+        for name, declared in cls._fields.items():
+            rule, value = declared.metadata["rule"], data.get(name)
+            at = (*place, name)
+            if value is None:
+                if declared.default is MISSING:
+                    raise _invalid(at, "must not be None" if name in data else "is missing")
+                values[name] = declared.default
+                continue
+            if rule.convert and not constructed:
+                value = rule.convert(value, at)
+            values[name] = rule.check(value, at)
+            if strict and rule.words and values[name] not in rule.words:
+                known = ", ".join(rule.words)
+                raise _invalid(at, "must be one of %s, not %s" % (known, _word(values[name])))
+        if strict:
+            cls._check_together(values, place)
+        return values
 
     @classmethod
-    def _check_whole(cls, values: Dict[str, Any]) -> None:
+    def _check_together(cls, values: Dict[str, Any], place: _Place) -> None:
         """What one field alone does not tell."""
 
     @classmethod
-    def _kept(cls: Type[_T], values: Dict[str, Any]) -> _T:
-        """An instance of values that are checked already."""
+    def _of_checked(cls: Type[_T], values: Dict[str, Any]) -> _T:
         record = object.__new__(cls)
         vars(record).update(values)
         return record
 
+    @classmethod
+    def _is_instance(cls, value: Any) -> bool:
+        """Also for one of another copy of this module: a reload, a second vendored file."""
+        return any(
+            base.__name__ == cls.__name__ and "__dataclass_fields__" in vars(base)
+            for base in type(value).__mro__
+        )
+
+    @classmethod
+    def _own(cls: Type["_R"], value: Any, place: _Place = (), *, strict: bool = True) -> "_R":
+        """An instance of this copy's class, of one of any copy's."""
+        if _is(value, cls):
+            return value  # type: ignore[no-any-return]
+        given = {name: item for name, item in vars(value).items() if item is not None}
+        return cls._of_checked(cls._read(given, place, constructed=True, strict=strict))
+
     def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None; it shares nothing with the instance."""
-        return {name: _unshared(value) for name, value in vars(self).items() if value is not None}
+        """What `json.dumps` takes as it is, without the fields that are None.
+
+        It shares no mutable object with the instance.
+        """
+        values = {name: getattr(self, name) for name in self._fields}
+        return {name: _unshared(value) for name, value in values.items() if value is not None}
 
     def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+        if type(other) is not type(self):
+            return NotImplemented
+        return vars(self) == vars(other)
 
     def __hash__(self) -> int:
         return hash(tuple(vars(self).values()))
 
     def __repr__(self) -> str:
-        shown = {name: _origin(value) if name in self._urls else value for name, value in vars(self).items()}
-        return "%s(%s)" % (type(self).__name__, ", ".join(
-            name + "=" + ("…" if name in self._hidden else repr(value)) for name, value in shown.items() if value is not None))
+        shown = []
+        for name, declared in self._fields.items():
+            value = getattr(self, name)
+            if value is not None:
+                shown.append("%s=%s" % (name, declared.metadata["rule"].shown(value)))
+        return "%s(%s)" % (type(self).__name__, ", ".join(shown))
 
 
-def _known(word: str, words: Tuple[str, ...]) -> str:
-    """A word that may be shown: one from the future could be anything."""
-    return word if word in words else "an unknown word"
-
-
-def _origin(url: str) -> str:
-    """What may be shown of a url: scheme, host and port."""
-    parts = re.match(r"(\w+://)(?:[^/?#\\]*@)?((?:[\w.-]+|\[[\w:.]+\])(?::\d+)?)(?=[/?#]|\Z)", url, re.ASCII)
-    return parts.group(1) + parts.group(2) if parts else "…" if url else ""
+_R = TypeVar("_R", bound=_Record)
+_Q = TypeVar("_Q", bound="_Request")
+_A = TypeVar("_A", bound="_Answer")
 
 
 def _unshared(value: Any) -> Any:
@@ -450,179 +627,161 @@ def _unshared(value: Any) -> Any:
 
 
 class _Request(_Record):
-    """What is sent: unknown fields are refused, for a misspelt option must not be silently dropped."""
-
-    _nested: Mapping[str, Type[_Record]] = {}
+    """What is sent. Unknown fields are refused: a misspelt option must not be dropped silently."""
 
     @classmethod
     def from_dict(cls: Type[_Q], data: Mapping[str, Any]) -> _Q:
-        """Checks every field and copies what it keeps. Raises ValidationError, whose `path` names the place."""
-        return cls._kept(cls._read(data, ""))
+        """Checks every field and copies what it keeps.
+
+        Raises ValidationError, whose `path` names the place.
+        """
+        return cls._of_checked(cls._read(data, ()))
 
     @classmethod
-    def _fields(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
-        given = _mapping(data, path)
-        for name in given:
-            if name not in cls._checks:
-                raise _invalid(_join(path, name), "one of " + ", ".join(cls._checks), "an unknown field")
-        for name, kind in cls._nested.items():
-            if not built and _is(given.get(name), _MappingABC):
-                given[name] = kind._kept(kind._read(given[name], _join(path, name)))
-        return given
+    def _values(
+        cls, data: Dict[str, Any], place: _Place, constructed: bool, strict: bool
+    ) -> Dict[str, Any]:
+        for name in data:
+            if name not in cls._fields:
+                known = ", ".join(cls._fields)
+                raise _invalid((*place, name), "is not one of the fields " + known)
+        return super()._values(data, place, constructed, strict)
 
 
 class _Answer(_Record):
-    """What the platform sends: unknown fields are ignored, and `strict=False` keeps words from the future."""
-
-    _words: Mapping[str, Tuple[str, ...]] = {}  # fields that hold one of a few
+    """What the platform sends. Unknown fields are ignored."""
 
     @classmethod
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
-        """Checks every field and copies what it keeps. Raises ValidationError, whose `path` names the place.
+        """Checks every field and copies what it keeps.
 
-        `strict` refuses what this version does not know; without it, unknown words are kept as they came.
+        `strict` refuses words that this version does not know, and termination fields that do not
+        fit the status; without it they are kept as they came. Raises ValidationError, whose `path`
+        names the place.
         """
-        return cls._kept(cls._read(data, "", strict=strict))
+        return cls._of_checked(cls._read(data, (), strict=strict))
 
-    @classmethod
-    def _check_whole(cls, values: Dict[str, Any]) -> None:
-        for name, words in cls._words.items():
-            if values[name] is not None and values[name] not in words:
-                raise _invalid(name, "one of " + ", ".join(words), "another word")
+
+def _nested(record: Type[_Request], *, or_boolean: bool = False) -> Dict[str, _Rule]:
+    """The rule of a field that holds one of the types: in `from_dict`, also a mapping."""
+    expected = "must be a %s" % record.__name__
+    if or_boolean:
+        expected = "must be true, false or a %s" % record.__name__
+
+    def convert(value: Any, place: _Place) -> Any:
+        if _is(value, _MappingABC):
+            return record._of_checked(record._read(value, place))
+        return value
+
+    def check(value: Any, place: _Place) -> Any:
+        if or_boolean and type(value) is bool:
+            return value
+        if not record._is_instance(value):
+            raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
+        return record._own(value, place)
+
+    return _rule(check, convert=convert)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Request):
-    """What a backend may use. Integers of 0 and more.
+    """What a backend may use. Integers from 0.
 
-    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used (100 is one whole core,
-    255 the most), `cpu_time_limit` in seconds; memory and disk in bytes.
+    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used
+    (100 is one whole core, 255 the most), `cpu_time_limit` in seconds; memory and disk in bytes.
     """
 
-    cpu_period: Optional[int] = None
-    cpu_period_percent: Optional[int] = None
-    cpu_time_limit: Optional[int] = None
-    memory_limit_bytes: Optional[int] = None
-    disk_limit_bytes: Optional[int] = None
-
-    _checks = {
-        "cpu_period": _up_to(_INT64), "cpu_period_percent": _up_to(255), "cpu_time_limit": _up_to(_INT64),
-        "memory_limit_bytes": _up_to(_INT64), "disk_limit_bytes": _up_to(_INT64),
-    }
+    cpu_period: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
+    cpu_period_percent: Optional[int] = field(default=None, metadata=_rule(_up_to(255)))
+    cpu_time_limit: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
+    memory_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
+    disk_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Request):
     """What runs: its mount (a name, or whether there is one), its environment, its limits.
 
-    `env` holds strings, and none of the names that the platform sets itself (`PORT`, `SESSION_BACKEND_ID`,
-    `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN`, `JAMSOCKET_SERVICE`). Treat it as read-only.
+    `env` holds strings, and none of the names that the platform sets itself (`PORT`,
+    `SESSION_BACKEND_ID`, `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN`,
+    `JAMSOCKET_SERVICE`). Treat it as read-only.
     """
 
-    mount: Optional[Union[str, bool]] = None
-    env: Optional[Mapping[str, str]] = None
-    resource_limits: Optional[ResourceLimits] = None
-
-    _checks = {
-        "mount": _one_of((bool, _boolean), (str, _text), expected="a string, true or false"),
-        "env": _env,
-        "resource_limits": _one_of(_instance(ResourceLimits), expected="ResourceLimits"),
-    }
-    _nested = {"resource_limits": ResourceLimits}
-    _hidden = ("env",)
+    mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))
+    env: Optional[Mapping[str, str]] = field(default=None, metadata=_rule(_env, shown=_hidden))
+    resource_limits: Optional[ResourceLimits] = field(
+        default=None, metadata=_nested(ResourceLimits)
+    )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Request):
-    """How a backend is started: the service's image `tag`, the `cluster`, and how long it may live and idle.
+    """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
 
-    The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for 300 seconds where
-    `spawn` is not a SpawnConfig.
+    The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for
+    300 seconds where `spawn` is not a SpawnConfig.
     """
 
-    tag: Optional[str] = None
-    cluster: Optional[str] = None
-    lifetime_limit_seconds: Optional[int] = None
-    max_idle_seconds: Optional[int] = None
-    executable: Optional[Executable] = None
-
-    _checks = {
-        "tag": _text, "cluster": _text, "lifetime_limit_seconds": _up_to(_INT32), "max_idle_seconds": _up_to(_INT32),
-        "executable": _one_of(_instance(Executable), expected="an Executable"),
-    }
-    _nested = {"executable": Executable}
+    tag: Optional[str] = field(default=None, metadata=_rule(_text))
+    cluster: Optional[str] = field(default=None, metadata=_rule(_text))
+    lifetime_limit_seconds: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT32)))
+    max_idle_seconds: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT32)))
+    executable: Optional[Executable] = field(default=None, metadata=_nested(Executable))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectRequest(_Request):
     """Which backend is wanted.
 
-    `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is started. `spawn`: how to
-    start it, or False (with a key) never to start one. `user` and `auth` are handed to the backend; `auth` is what
-    JSON can carry, to be treated as read-only.
+    `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is
+    started. `spawn`: how to start it, or False (with a key) never to start one. `user` and `auth`
+    are handed to the backend; `auth` is what JSON can carry, to be treated as read-only.
     """
 
-    key: Optional[str] = None
-    spawn: Optional[Union[bool, SpawnConfig]] = None
-    user: Optional[str] = None
-    auth: Optional[Mapping[str, Any]] = None
-
-    _checks = {
-        "key": _key,
-        "spawn": _one_of((bool, _boolean), _instance(SpawnConfig), expected="true, false or a SpawnConfig"),
-        "user": _text,
-        "auth": _auth,
-    }
-    _nested = {"spawn": SpawnConfig}
-    _hidden = ("auth",)
+    key: Optional[str] = field(default=None, metadata=_rule(_key))
+    spawn: Optional[Union[bool, SpawnConfig]] = field(
+        default=None, metadata=_nested(SpawnConfig, or_boolean=True)
+    )
+    user: Optional[str] = field(default=None, metadata=_rule(_text))
+    auth: Optional[Mapping[str, Any]] = field(default=None, metadata=_rule(_auth, shown=_hidden))
 
     @classmethod
-    def _check_whole(cls, values: Dict[str, Any]) -> None:
+    def _check_together(cls, values: Dict[str, Any], place: _Place) -> None:
         if values["spawn"] is False and values["key"] is None:
-            raise _invalid("key", "a key where spawn is false", "nothing")
+            raise _invalid((*place, "key"), "is needed where spawn is false")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectResponse(_Answer):
-    """A backend to talk to. `url`, `ready_url`, `token` and `secret_token` are secrets and are not shown by `repr`.
+    """A backend to talk to. `repr` does not show its secrets: the tokens, the paths of its urls.
 
-    `spawned` says whether this call started it. `ready_url` is a page for browsers that sends them on once the backend
-    is ready, or "".
+    `spawned` says whether this call started it. `ready_url` is a page for browsers that sends them
+    on once the backend is ready, or "".
     """
 
-    backend_id: str
-    spawned: bool
-    status: BackendStatus
-    token: str
-    url: str
-    status_url: str
-    ready_url: str = ""
-    secret_token: Optional[str] = None
-
-    _checks = {
-        "backend_id": _string, "spawned": _boolean, "status": _string, "token": _string, "url": _string,
-        "status_url": _string, "ready_url": _string, "secret_token": _string,
-    }
-    _hidden = ("token", "secret_token")
-    _urls = ("url", "status_url", "ready_url")
-    _words = {"status": _STATUSES}
+    backend_id: str = field(metadata=_rule(_string))
+    spawned: bool = field(metadata=_rule(_boolean))
+    status: BackendStatus = field(metadata=_rule(_string, words=_STATUSES))
+    token: str = field(metadata=_rule(_string, shown=_hidden))
+    url: str = field(metadata=_rule(_string, shown=_url_shown))
+    status_url: str = field(metadata=_rule(_string, shown=_url_shown))
+    ready_url: str = field(default="", metadata=_rule(_string, shown=_url_shown))
+    secret_token: Optional[str] = field(default=None, metadata=_rule(_string, shown=_hidden))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BackendState(_Answer):
-    """A backend's status since `time` (ISO 8601), and, from `terminating` on, what is known of why it ends."""
+    """A backend's status since `time` (ISO 8601); from `terminating` on, what is known of why."""
 
-    status: BackendStatus
-    time: str
-    termination_reason: Optional[TerminationReason] = None
-    termination_kind: Optional[TerminationKind] = None
-    exit_error: Optional[bool] = None
-
-    _checks = {
-        "status": _string, "time": _moment, "termination_reason": _reason, "termination_kind": _string,
-        "exit_error": _boolean,
-    }
-    _words = {"status": _STATUSES, "termination_reason": _REASONS, "termination_kind": _KINDS}
+    status: BackendStatus = field(metadata=_rule(_string, words=_STATUSES))
+    time: str = field(metadata=_rule(_string, convert=_time_from_milliseconds))
+    termination_reason: Optional[TerminationReason] = field(
+        default=None, metadata=_rule(_reason, words=_REASONS)
+    )
+    termination_kind: Optional[TerminationKind] = field(
+        default=None, metadata=_rule(_string, words=_KINDS)
+    )
+    exit_error: Optional[bool] = field(default=None, metadata=_rule(_boolean))
 
     @property
     def is_ready(self) -> bool:
@@ -631,468 +790,668 @@ class BackendState(_Answer):
 
     @property
     def is_terminated(self) -> bool:
-        """Whether it has ended for good; `terminating` and `hard-terminating` are on the way there."""
+        """Whether it has ended; `terminating` and `hard-terminating` are on the way there."""
         return self.status == "terminated"
 
     @classmethod
-    def _fields(cls, data: Any, path: str, built: bool) -> Dict[str, Any]:
-        given = super()._fields(data, path, built)
-        if built:
-            _string(given["time"], "time")  # milliseconds are the wire's
-        return given
-
-    @classmethod
-    def _check_whole(cls, values: Dict[str, Any]) -> None:
-        super()._check_whole(values)
-        rank = _RANK[values["status"]]
-        if _TERMINATING <= rank < _TERMINATED and values["termination_reason"] is None:
-            raise _invalid("termination_reason", "a reason with this status", "nothing")
+    def _check_together(cls, values: Dict[str, Any], place: _Place) -> None:
+        status = values["status"]
+        if status in ("terminating", "hard-terminating") and not values["termination_reason"]:
+            raise _invalid((*place, "termination_reason"), "is missing, with status " + status)
         for name in ("termination_reason", "termination_kind", "exit_error"):
-            if rank < _TERMINATING and values[name] is not None:
-                raise _invalid(name, "nothing with this status", _kind(values[name]))
+            if _rank(status) < _TERMINATING and values[name] is not None:
+                raise _invalid((*place, name), "does not belong to status " + status)
 
 
-# ---- HTTP ------------------------------------------------------------------------------------------------------------
+def _declare(*bases: Type[_Record]) -> None:
+    """Takes the fields of the bases' dataclasses: metadata is there once the decorator has run."""
+    for base in bases:
+        for record in base.__subclasses__():
+            record._fields = {declared.name: declared for declared in fields(record)}  # type: ignore[arg-type]
+            for name, declared in record._fields.items():
+                if "rule" not in declared.metadata:
+                    raise TypeError("%s.%s needs a rule in its metadata" % (record.__name__, name))
+
+
+_declare(_Request, _Answer)
+
+
+# ---- HTTP ------------------------------------------------------------------------------------
 #
-# One exchange, one connection, one deadline. An answer is read piece by piece, as far as it is here by a given moment
-# (`until`, of time.monotonic()), so that no read outlasts a deadline, and a wait can look at two of them in turn. That,
-# and a bound on every size, urllib.request and http.client cannot give: their timeout is one read's, and a read of
-# theirs that was cut short cannot go on. To import them also costs more than all of this file.
+# urllib.request with an opener of our own, so that what people hang on urllib, http.client, socket
+# and ssl (tracers, recorders, fakes, resolvers, SOCKS) sees and serves these calls as it does
+# theirs. Its timeout is one socket operation's, though. The classes derived from its handlers,
+# connections and responses give each operation what is left of the call's deadline.
+
+_USER_AGENT = "jamsocket-lite/" + __version__  # some edges answer 403 to urllib's own
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class _Deadline:
+    """The moment that a call may not outlast."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """The seconds left, not below 0; `inf` for a deadline that never comes."""
+        return max(self._end - time.monotonic(), 0.0)
+
+    def left(self) -> float:
+        """The seconds left, as a socket takes them. Raises JamsocketTimeout where none are."""
+        longest = 1e6  # sockets refuse very large timeouts; this is eleven days
+        seconds = self.remaining()
+        if seconds <= 0:
+            raise JamsocketTimeout("the deadline passed")
+        return min(seconds, longest)
+
+    def nearer(self, seconds: float) -> "_Deadline":
+        """A deadline for one attempt."""
+        return _Deadline(min(seconds, self.remaining()))
 
 
 class _Url:
     """A url that may be opened: http or https, without a user name, of visible ASCII."""
 
-    def __init__(self, text: str, what: str = "url") -> None:
-        scheme, _, rest = text.partition("#")[0].partition("://")
-        address = rest.replace("?", "/").partition("/")[0]
-        host, colon, port = address.rpartition(":") if ":" in address.rpartition("]")[2] else (address, "", "")
-        number = int(port) if port.isdecimal() and len(port) < 6 else 0 if colon else _PORTS.get(scheme.lower(), 0)
-        plain = host[1:-1].replace(":", "") if host[:1] + host[-1:] == "[]" else host
-        if scheme.lower() not in _PORTS or not (plain and set(plain) <= _UNRESERVED and set(text) <= _VISIBLE
-                                                and 0 < number < 65536):
-            raise ConfigurationError("%s: expected a url like https://host:port/path (http or https, no user name, "
-                                     "visible ASCII), got another" % what)
-        self.scheme, self.host, self.port = scheme.lower(), host.lower(), number
-        self.address = self.host if number == _PORTS[self.scheme] else "%s:%d" % (self.host, number)
-        self.origin = self.scheme + "://" + self.address  # all of it that may be shown
-        path = rest[len(address):]
-        self.path = path if path.startswith("/") else "/" + path
+    def __init__(self, text: str, what: str) -> None:
+        from urllib.parse import urlsplit
 
-    def extended(self, more: str) -> "_Url":
-        path, mark, query = self.path.partition("?")
-        return _Url(self.origin + path.rstrip("/") + more + mark + query)
+        expected = (
+            "%s must be a url like https://host:port/path (http or https, no user name)" % what
+        )
+        if not re.match(r"[\x21-\x7e]+\Z", text):
+            raise ConfigurationError(expected + ", of visible ASCII characters")
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            parts = None
+        if parts is None or parts.scheme not in _DEFAULT_PORTS or "@" in parts.netloc:
+            raise ConfigurationError(expected)
+        label = r"[\w~-]{1,63}"
+        if not re.match(
+            r"((%s\.)*%s\.?|[0-9a-f:.]*:[0-9a-f:.]*)\Z" % (label, label), host, re.ASCII
+        ):
+            raise ConfigurationError(expected + ", with a host")
+        if port == 0:
+            raise ConfigurationError("%s must have a port from 1 to 65535, not 0" % what)
+        self.scheme, self.host, self.netloc = parts.scheme, host, parts.netloc
+        self.path, self.query = parts.path, parts.query
+        shown_host = "[%s]" % host if ":" in host else host
+        self.origin = "%s://%s" % (self.scheme, shown_host)  # all of it that may be shown
+        if port is not None and port != _DEFAULT_PORTS[self.scheme]:
+            self.origin += ":%d" % port
+        self.text = text.partition("#")[0]
+
+    def extended(self, path: str, query: Optional[Mapping[str, str]] = None) -> "_Url":
+        """The url of something below this one."""
+        from urllib.parse import urlencode
+
+        queries = [text for text in (self.query, urlencode(query or {})) if text]
+        text = "%s://%s%s%s" % (self.scheme, self.netloc, self.path.rstrip("/"), path)
+        return _Url("?".join([text, "&".join(queries)]) if queries else text, "the url")
 
 
-def _segment(text: str, what: str) -> str:
-    """One segment of a path, which arrives as exactly this text."""
-    if text in ("", ".", "..") or not _is_unicode(text):
-        raise ConfigurationError("%s: expected a name, got nothing, dots alone or a lone surrogate" % what)
-    return _percent(text)
+class _HttpRequest(NamedTuple):
+    """What is sent. A server may repeat what is in `secrets`, which may be nested."""
+
+    method: str
+    url: _Url
+    headers: Dict[str, str]
+    body: Optional[bytes]
+    secrets: Any
+    ssl_context: "Optional[ssl.SSLContext]"
 
 
-def _percent(text: str) -> str:
-    return "".join(chr(byte) if chr(byte) in _UNRESERVED else "%%%02X" % byte for byte in text.encode("utf-8", "replace"))
+if TYPE_CHECKING:
+    _ConnectionBase = http.client.HTTPConnection
+    _ResponseBase = http.client.HTTPResponse
+    _HandlerBase = urllib.request.HTTPSHandler
+else:
+    _ConnectionBase = _ResponseBase = _HandlerBase = object
 
 
-_contexts: "Dict[Tuple[Optional[str], Optional[str]], ssl.SSLContext]" = {}  # the default one, once it is made
-_contexts_lock = _thread.allocate_lock()
+@functools.lru_cache(maxsize=16)
+def _derived(mixin: type, base: type) -> Any:
+    """A class of theirs with ours before it.
+
+    Made when a call is made, of what stands in http.client then: recorders replace its classes.
+    """
+    return type(mixin.__name__, (mixin, base), {})
 
 
-def _checking(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
-    """A context that checks certificates. The default one is made once a process: that takes 40 ms and more."""
+class _Handler(_HandlerBase):
+    """Opens urls by connections with a deadline."""
+
+    deadline: _Deadline
+    _context: Any  # HTTPSHandler's
+
+    def http_open(self, request: Any) -> Any:
+        import http.client
+
+        connection = _derived(_Connection, http.client.HTTPConnection)
+        return self.do_open(connection, request, deadline=self.deadline)
+
+
+class _SecureHandler(_Handler):
+    def https_open(self, request: Any) -> Any:
+        import http.client
+
+        connection = _derived(_SecureConnection, http.client.HTTPSConnection)
+        return self.do_open(connection, request, context=self._context, deadline=self.deadline)
+
+
+class _Connection(_ConnectionBase):
+    """A connection of which each step gets the time that is left."""
+
+    def __init__(self, host: str, *, deadline: _Deadline, **options: Any) -> None:
+        import http.client
+        import socket
+
+        super().__init__(host, **options)
+        self._deadline = deadline
+        response = _derived(_Response, http.client.HTTPResponse)
+        self.response_class: Any = functools.partial(response, deadline)
+        if socket.create_connection.__module__ == "socket":  # else someone's own; it is kept
+            self._create_connection = self._connect_in_time
+
+    def _connect_in_time(self, address: Any, timeout: Any, source: Any = None) -> "socket.socket":
+        """Connects to the first address of a name that answers; each gets a share of the time."""
+        import socket
+
+        longest_share = 5.0
+        found = list(socket.getaddrinfo(address[0], address[1], 0, socket.SOCK_STREAM))
+        if address[0] == "localhost":
+            # What listens there often has IPv4 alone, and some systems wait long for the other.
+            found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+        while found:
+            entry = found.pop(0)
+            share = self._deadline.left()
+            if found:
+                share = min(share / (len(found) + 1), longest_share)
+            try:
+                return self._connect_to(entry, share)
+            except OSError as error:
+                if not found or _is_of_caller(error):
+                    raise
+        raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
+
+    def _connect_to(self, entry: Any, seconds: float) -> "socket.socket":
+        import socket
+
+        family, kind, protocol, _, address = entry
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(seconds)
+            sock.connect(address)
+            sock.settimeout(self._deadline.left())
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _tunnel(self) -> None:
+        super()._tunnel()  # type: ignore[misc]
+        self.sock.settimeout(self._deadline.left())  # for the handshake
+
+    def send(self, data: Any) -> None:
+        """Sends piece by piece, each with the time left.
+
+        A peer that hangs up meanwhile may have answered before: reading will tell.
+        """
+        piece = 16 * 1024  # at most one TLS record, so that one piece is one operation
+        if self.sock is None:
+            self.connect()
+        try:
+            for start in range(0, len(data), piece):
+                self.sock.settimeout(self._deadline.left())
+                super().send(data[start : start + piece])
+        except OSError as error:
+            if not _is_hang_up(error):
+                raise
+
+
+class _SecureConnection(_Connection):
+    _context: Any  # HTTPSConnection's
+
+    def connect(self) -> None:
+        import codecs
+
+        try:
+            codecs.lookup("idna")
+        except LookupError:  # GraalPy in an isolated context
+            self._context = _AsciiNames(self._context)
+        try:
+            super().connect()
+        except RuntimeError as error:
+            if "TLS not supported" not in str(error):
+                raise
+            raise OSError(errno.ENOSYS, "this Python has no TLS") from None  # Pyodide
+
+
+class _AsciiNames:
+    """An SSLContext for a Python that lacks the codec by which it encodes a server's name."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def wrap_socket(self, sock: Any, server_hostname: str) -> Any:
+        return self._context.wrap_socket(sock, server_hostname=server_hostname.encode("ascii"))
+
+
+class _Response(_ResponseBase):
+    """A response that is read through a `_Reader`."""
+
+    reader: "Optional[_Reader]" = None
+
+    def __init__(self, deadline: _Deadline, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        if type(self.fp) is io.BufferedReader:  # else a fake's own file; it is left alone
+            self.reader = _Reader(self.fp.detach(), sock, deadline)
+            self.fp = io.BufferedReader(self.reader)
+
+    def _read_status(self) -> Any:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        if status in range(102, 200):  # http.client goes on behind 100 alone
+            status = 100
+        return version, status, reason
+
+    def begin(self) -> None:
+        import http.client
+
+        failure = None
+        try:
+            super().begin()
+        except http.client.HTTPException as error:
+            failure = error
+        if self.reader is not None and self.reader.ended:  # http.client takes it for their end
+            raise NetworkError("the connection was closed before the end of the headers")
+        if failure is not None:
+            raise failure
+
+
+class _Reader(io.RawIOBase):
+    """The bytes that a socket receives. Each `recv` gets the time left; all bytes are counted."""
+
+    def __init__(self, raw: Any, sock: Any, deadline: _Deadline) -> None:
+        self.sock = sock
+        self.deadline = deadline
+        self.limit: float = 1024 * 1024  # bytes of an answer with its framing
+        self.waits = True  # for bytes; without, a read gives what is here
+        self.ended = False
+        self._raw = raw
+        self._received = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> Optional[int]:
+        if not self.waits:
+            return self._receive_what_is_here(buffer)
+        self.sock.settimeout(self.deadline.left())
+        return self._count(self.sock.recv_into(buffer))
+
+    def _receive_what_is_here(self, buffer: Any) -> Optional[int]:
+        self.sock.settimeout(0)
+        try:
+            return self._count(self.sock.recv_into(buffer))
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError"):
+                return None
+            raise
+
+    def _count(self, received: int) -> int:
+        self.ended = received == 0
+        self._received += received
+        if self._received > self.limit:
+            raise ProtocolError("the answer is larger than %d bytes" % self.limit)
+        return received
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _is_of_caller(error: OSError) -> bool:
+    """Whether a caller's code raised it: a TimeoutError that is not the system's, nor a socket's."""
+    text = str(error)
+    return (
+        isinstance(error, TimeoutError) and error.errno is None and not text.endswith("timed out")
+    )
+
+
+def _is_hang_up(error: OSError) -> bool:
+    if isinstance(error, ConnectionError) or error.errno == errno.EIO:  # the latter: GraalPy's
+        return True
+    return type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
+
+
+def _attempt(doing: str, deadline: _Deadline, work: Callable[[], _T]) -> _T:
+    """The one place where what the network, TLS, HTTP and the system raise becomes ours.
+
+    Ours is raised outside of the `except`: theirs may quote a secret, and must not be its context.
+    """
+    try:
+        return work()
+    except Exception as error:
+        failure = _translated(error, doing, deadline)
+    raise failure
+
+
+def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
+    """The error to raise for one that came out of urllib. A caller's stays as it is."""
+    from http.client import HTTPException, IncompleteRead
+
+    reason = getattr(error, "reason", None)
+    if type(error).__name__ == "URLError" and isinstance(reason, Exception):
+        error = reason  # what was raised while the request was sent
+    if isinstance(error, IncompleteRead) and isinstance(error.__context__, ValueError):
+        # http.client makes it of every ValueError around a chunk's size, also of a caller's.
+        if "invalid literal" not in str(error.__context__):
+            return error.__context__
+    if isinstance(error, JamsocketTimeout):
+        return JamsocketTimeout("%s: %s" % (doing, error))
+    if isinstance(error, (NetworkError, ProtocolError)) and not error._permanent:
+        return type(error)("%s: %s" % (doing, error))
+    if isinstance(error, JamsocketError):
+        return error
+    if isinstance(error, OSError):
+        return _translated_system_error(error, doing, deadline)
+    if isinstance(error, IncompleteRead):
+        return NetworkError("%s: the connection was closed in the middle of the answer" % doing)
+    if isinstance(error, HTTPException):
+        problem = type(error).__name__  # its text may quote the answer
+        if str(error).startswith("got more than"):
+            problem = str(error)
+        return ProtocolError("%s: the answer is not proper HTTP (%s)" % (doing, problem))
+    return error
+
+
+def _translated_system_error(error: OSError, doing: str, deadline: _Deadline) -> Exception:
+    import socket
+
+    clock_step = 0.02  # the clock of Windows goes in steps of 15.6 ms
+    if _is_of_caller(error):
+        return error
+    timed_out = isinstance(error, (socket.timeout, TimeoutError))
+    if deadline.remaining() <= (clock_step if timed_out else 0):
+        return JamsocketTimeout("%s: the deadline passed" % doing)
+    if hasattr(error, "verify_code"):
+        text = getattr(error, "verify_message", None) or "it is not trusted"
+        failure = NetworkError(
+            "%s: the certificate was refused: %s (a private authority is named by SSL_CERT_FILE or"
+            " ssl_context)" % (doing, text)
+        )
+        failure._permanent = True
+        return failure
+    refusal = re.match(r"Tunnel connection failed: (\d{3})", str(error))
+    if refusal:
+        return _proxy_refusal(int(refusal.group(1)), doing)
+    reason = getattr(error, "strerror", None) or getattr(error, "reason", None)
+    if not isinstance(reason, str):
+        reason = "timed out" if timed_out else type(error).__name__
+    return NetworkError("%s: %s" % (doing, reason))
+
+
+def _proxy_refusal(status: int, doing: str) -> JamsocketError:
+    """What a proxy's answer to CONNECT means."""
+    text = "%s: the proxy answered HTTP %d" % (doing, status)
+    if status == 407:
+        text += "; the environment's proxy setting needs other credentials"
+        return AuthenticationError(text, status=status)
+    failure = NetworkError(text)
+    failure._permanent = 400 <= status < 500 and status not in (408, 429)
+    return failure
+
+
+_default_context: "Tuple[Any, Optional[ssl.SSLContext]]" = (None, None)  # it, after what it is for
+
+
+def _verifying_context(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
+    """A context that checks certificates: the given one, or the default one."""
     try:
         import ssl
     except ImportError:
         ssl = None  # type: ignore[assignment]
     if ssl is None:
-        raise ConfigurationError("https needs the module ssl, which this Python lacks: use one that has it, or http")
-    if given is not None:
-        if not (isinstance(given, ssl.SSLContext) and given.verify_mode == ssl.CERT_REQUIRED and given.check_hostname):
-            raise ConfigurationError("ssl_context: expected an SSLContext that checks certificates and host names, such "
-                                     "as ssl.create_default_context(cafile=...) for a private authority, got another")
-        return given
-    authorities = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    with _contexts_lock:
-        if authorities not in _contexts:
-            _contexts.clear()
-            _contexts[authorities] = ssl.create_default_context()
-        return _contexts[authorities]
+        raise ConfigurationError("https needs the module ssl, which this Python lacks; use http")
+    context = _shared_context() if given is None else given
+    checks_names = getattr(context, "check_hostname", False)
+    if not checks_names or getattr(context, "verify_mode", None) != ssl.CERT_REQUIRED:
+        what = "ssl._create_default_https_context" if given is None else "ssl_context"
+        raise ConfigurationError(
+            "%s must check certificates and host names, as one of ssl.create_default_context("
+            "cafile=...) does, which also serves a private authority" % what
+        )
+    return context
 
 
-def _proxy(url: _Url) -> Tuple[Optional[_Url], List[Tuple[str, str]], List[str]]:
-    """The proxy for a url, as urllib finds it, the header for it, and its secrets. Loopback addresses have none."""
-    variable = url.scheme + "_proxy"
-    if sys.platform not in ("win32", "darwin") and variable not in map(str.lower, os.environ):
-        return None, [], []  # only those two keep settings elsewhere, and urllib.request is dear to import
-    from base64 import b64encode
-    from ipaddress import ip_address
-    from urllib.parse import unquote_to_bytes
-    from urllib.request import getproxies, proxy_bypass
+def _shared_context() -> "ssl.SSLContext":
+    """The default context. To make it takes 40 ms and more, so the last one made is kept.
 
-    name, setting = url.host.strip("[]"), getproxies().get(url.scheme)
-    try:
-        loopback = ip_address(name).is_loopback
-    except ValueError:
-        loopback = ("." + name.rstrip(".")).endswith(".localhost")
-    if not setting or loopback or proxy_bypass("%s:%d" % (name, url.port)):
-        return None, [], []
-    scheme, _, rest = setting.rpartition("://")
-    credentials, _, address = rest.rpartition("@")
-    if scheme.lower() not in ("", "http", "https"):
-        raise ConfigurationError("%s: expected an http proxy, got another kind" % variable)
-    proxy = _Url("http://" + address, variable)
-    if not credentials:
-        return proxy, [], []
-    plain = b":".join(map(unquote_to_bytes, credentials.split(":", 1)))
-    header = "Basic " + b64encode(plain).decode("ascii")
-    return proxy, [("Proxy-Authorization", header)], [header, *plain.decode("utf-8", "replace").split(":", 1)[1:]]
-
-
-def _dial(host: str, port: int, until: float) -> "socket.socket":
-    """Connects to the first address of a name that answers; each gets its share of the time."""
-    import socket
-
-    # Bytes, for a string would have the codec for other than ASCII names imported.
-    addresses = socket.getaddrinfo(host.strip("[]").encode("ascii"), port, 0, socket.SOCK_STREAM)
-    if host == "localhost":  # what listens there often has this one alone, and some systems wait long for the other
-        addresses.sort(key=lambda address: address[0] != socket.AF_INET)
-    for others in range(len(addresses) - 1, -1, -1):
-        family, kind, protocol, _, address = addresses[-1 - others]
-        left, sock = until - time.monotonic(), None
-        try:
-            sock = socket.socket(family, kind, protocol)
-            sock.settimeout(_allowed(min(left / (others + 1), _ADDRESS_SHARE) if others else left))
-            sock.connect(address)
-            return sock
-        except BaseException as error:
-            if sock is not None:
-                sock.close()
-            if not others or not isinstance(error, OSError) or time.monotonic() >= until:
-                raise
-    raise NetworkError("the name has no address")
-
-
-def _close_lost(error: OSError) -> None:
-    """Closes the socket that CPython's wrap_socket forgets where the connection was reset a moment ago."""
+    Without a lock: two threads may make one each, and a fork cannot catch one half made.
+    """
     import ssl
 
-    trace = error.__traceback__
-    while trace is not None:
-        lost = trace.tb_frame.f_locals.get("self")
-        if isinstance(lost, ssl.SSLSocket):
-            lost.close()
-        trace = trace.tb_next
+    global _default_context
+    file = os.environ.get("SSL_CERT_FILE")
+    directory = os.environ.get("SSL_CERT_DIR")
+    purpose = (ssl._create_default_https_context, ssl.SSLContext, file, directory)
+    made_for, context = _default_context
+    if context is None or made_for != purpose:
+        context = ssl._create_default_https_context()
+        if file and sys.implementation.name in ("graalpy", "rustpython"):  # they do not look at it
+            context.load_verify_locations(file)
+        _default_context = (purpose, context)
+    return context
 
 
-def _allowed(seconds: float) -> float:
-    """A timeout that sockets take; 0 would mean not to wait at all."""
-    return min(max(seconds, _TICK), _LONGEST_WAIT)
+def _proxy_for(url: _Url) -> Optional[str]:
+    """The proxy that the environment names for a url, as urllib reads it; none for loopback."""
+    from urllib.request import getproxies, proxy_bypass
+
+    proxy = getproxies().get(url.scheme)
+    if not proxy or _is_loopback(url.host) or proxy_bypass(url.netloc):
+        return None
+    scheme, _, rest = proxy.rpartition("://")
+    variable = url.scheme + "_proxy"
+    if scheme.lower() not in ("", "http"):
+        raise ConfigurationError("%s must name an http:// proxy; no other kind works" % variable)
+    _Url("http://" + rest.rpartition("@")[2], variable)
+    return "http://" + rest
 
 
-def _guarded(doing: str, until: float, work: Callable[[], _T]) -> _T:
-    """The one place where foreign exceptions become ours. They are no cause or context of ours: they may quote all."""
+def _proxy_secrets(url: _Url) -> List[str]:
+    """The proxy's user name and password, and as the header has them."""
+    from base64 import b64encode
+    from urllib.parse import unquote
+
+    credentials, _, _ = (_proxy_for(url) or "").partition("://")[2].rpartition("@")
+    plain = unquote(credentials)
+    return [*plain.split(":", 1), b64encode(plain.encode("utf-8")).decode("ascii")]
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
     try:
-        return work()
+        return ip_address(host).is_loopback
+    except ValueError:
+        return ("." + host.rstrip(".")).endswith(".localhost")
+
+
+def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
+    """The response to a request, its status and headers read. Any status is one."""
+    doing = "cannot reach " + request.url.origin
+    try:
+        import urllib.request
+    except ImportError:
+        raise NetworkError(doing + ": this Python has no sockets") from None
+    proxy = _proxy_for(request.url)
+    if proxy is not None:
+        doing += " through the proxy " + _origin(proxy)
+    return _attempt(doing, deadline, lambda: _opened(request, proxy, deadline))
+
+
+def _opened(request: _HttpRequest, proxy: Optional[str], deadline: _Deadline) -> Any:
+    import http.client
+    from urllib import request as urllib_request
+
+    url, opener = request.url, urllib_request.OpenerDirector()
+    opener.addheaders = []
+    level = http.client.HTTPConnection.debuglevel
+    if url.scheme == "https":
+        context = _verifying_context(request.ssl_context)
+        handler = _derived(_SecureHandler, urllib_request.HTTPSHandler)(level, context)
+    else:
+        handler = _derived(_Handler, urllib_request.HTTPHandler)(level)
+    handler.deadline = deadline
+    opener.add_handler(handler)
+    if proxy is not None:
+        opener.add_handler(urllib_request.ProxyHandler({url.scheme: proxy}))
+    prepared = urllib_request.Request(url.text, request.body, method=request.method)
+    for name, value in request.headers.items():
+        prepared.add_unredirected_header(name, value)
+    return opener.open(prepared, timeout=deadline.left())
+
+
+def _read_body(response: Any, limit: int, deadline: _Deadline, body: bytearray) -> None:
+    """Appends the body. Raises where it is cut short, or larger than the limit."""
+    missing = getattr(response, "length", None)  # of its bytes; older ones' read1 does not count
+    read = getattr(response, "read1", response.read)  # vcrpy's response has no read1
+    while missing is None or missing > 0:
+        deadline.left()  # raises, though bytes keep coming
+        most = limit + 1 - len(body)
+        piece = read(most if missing is None else min(missing, most))
+        if not piece and missing:
+            raise NetworkError("the connection was closed in the middle of the answer")
+        if not piece:
+            return
+        body += piece
+        if len(body) > limit:
+            raise ProtocolError("the answer is larger than %d bytes" % limit)
+        if missing is not None:
+            missing -= len(piece)
+
+
+def _refuse(response: Any, request: _HttpRequest, deadline: _Deadline) -> None:
+    """Raises what a status outside 200 to 299 means."""
+    status = response.status
+    if 200 <= status < 300:
+        return
+    text = "HTTP %d from %s" % (status, request.url.origin)
+    if status in (301, 302, 303, 307, 308):
+        target = _origin(response.headers.get("Location") or "")
+        failure = ProtocolError(
+            "%s: redirects (here to %s) are not followed; use the address that it leads to"
+            % (text, _sayable(target, request.secrets) or "a place that cannot be shown")
+        )
+        failure._permanent = True
+        raise failure
+    if status < 400:
+        raise ProtocolError(text + ": the API has no such answer")
+    raise _http_error(text, response, request, deadline)
+
+
+def _http_error(text: str, response: Any, request: _HttpRequest, deadline: _Deadline) -> HTTPError:
+    body = bytearray()
+    try:
+        _attempt(text, deadline, lambda: _read_body(response, 64 * 1024, deadline, body))
     except JamsocketError:
-        raise
-    except Exception as error:
-        # A timeout is known by the deadline: some systems raise TimeoutError long before it.
-        if time.monotonic() >= until - _TICK:
-            failure: JamsocketError = JamsocketTimeout(doing + ": the deadline passed")
-        else:
-            failure = NetworkError("%s: %s" % (doing, _why(error)))
-            failure._lasting = hasattr(error, "verify_code")
-    raise failure
+        pass  # what there is of it will do
+    words = _error_words(bytes(body), response.headers.get("Content-Type") or "text/plain")
+    secrets = [request.secrets, _proxy_secrets(request.url)]
+    message, code, request_id = (_sayable(word, secrets) for word in words)
+    if _printable(words.message) and not message:
+        message = "(its message is left out, for it repeats a secret)"
+    if message:
+        text += ": " + message
+    details = [name + word for name, word in (("code ", code), ("request ", request_id)) if word]
+    if details:
+        text += " (%s)" % ", ".join(details)
+    kind = HTTPError
+    if response.status in (401, 403, 407):
+        kind = AuthenticationError
+    elif response.status == 429:
+        kind = RateLimitError
+    return kind(
+        text,
+        status=response.status,
+        code=code or None,
+        request_id=request_id or None,
+        retry_after=_retry_after(response.headers.get("Retry-After") or ""),
+    )
 
 
-def _why(error: Exception) -> str:
-    code = getattr(error, "verify_code", None)
-    if code is not None:  # https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
-        hint = "; name its authority by SSL_CERT_FILE or ssl_context" if code in (2, 18, 19, 20, 21) else ""
-        return "the certificate does not hold, %s%s" % (getattr(error, "verify_message", "it was refused"), hint)
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
-    return reason if isinstance(reason, str) else type(error).__name__
+class _ErrorWords(NamedTuple):
+    message: str = ""
+    code: str = ""
+    request_id: str = ""
 
 
-class _Exchange:
-    """A request, sent, and its answer, read as far as it is here. Whoever makes one closes it.
-
-    `until` bounds the sending, and the reading of an error's body. A server may repeat what is in `secrets`.
-    """
-
-    def __init__(self, method: str, url: _Url, until: float, context: "Optional[ssl.SSLContext]",
-                 fields: Iterable[Tuple[str, str]], body: Optional[bytes], secrets: Any) -> None:
-        self.url, self.until, self.secrets = url, until, [secrets]
-        self.sock: Any = None
-        self._expect_head()
-        fields = [("Host", url.address), ("User-Agent", _USER_AGENT), ("Accept-Encoding", "identity"),
-                  ("Cache-Control", "no-cache"), ("Connection", "close"), *fields]
-        if body is not None:
-            fields += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        try:
-            _guarded("cannot reach " + url.origin, until, lambda: self._open(method, fields, body or b"", context))
-        except BaseException:
-            self.close()
-            raise
-
-    def _expect_head(self) -> None:
-        self.status = 0  # until the head is here
-        self.headers: Dict[str, str] = {}
-        self._head_size = 0
-        self._held = b""  # received, and not looked at
-        self._left: Optional[int] = None  # bytes to come of the body, or of the chunk; None: until the connection ends
-        self._chunked = self._in_chunks = False  # the latter: a chunk was begun
-        self._body = bytearray()
-
-    def close(self) -> None:
-        if self.sock is not None:
-            self.sock.close()
-
-    def _open(self, method: str, fields: List[Tuple[str, str]], body: bytes,
-              context: "Optional[ssl.SSLContext]") -> None:
-        secured = _checking(context) if self.url.scheme == "https" else None
-        proxy, proxy_fields, proxy_secrets = _proxy(self.url)
-        self.secrets.append(proxy_secrets)
-        nearest, target = proxy or self.url, self.url.path
-        self.sock = _guarded("cannot reach " + nearest.origin, self.until,
-                             lambda: _dial(nearest.host, nearest.port, self.until))
-        if proxy and secured:
-            self._tunnel(proxy_fields)
-        elif proxy:
-            target, fields = self.url.origin + target, fields + proxy_fields
-        if secured:
-            try:
-                self.sock = secured.wrap_socket(self.sock, server_hostname=self.url.host.strip("[]").encode("ascii"),
-                                                do_handshake_on_connect=False)
-            except OSError as error:
-                _close_lost(error)
-                raise
-            self.sock.settimeout(_allowed(self.until - time.monotonic()))
-            self.sock.do_handshake()
-        self._send(method, target, fields, body)
-
-    def _tunnel(self, fields: List[Tuple[str, str]]) -> None:
-        target = "%s:%d" % (self.url.host, self.url.port)
-        self._send("CONNECT", target, [("Host", target), ("User-Agent", _USER_AGENT), *fields], b"")
-        if not self.head(self.until):
-            raise JamsocketTimeout("the proxy did not answer before the deadline")
-        if self.status == 407:
-            raise AuthenticationError("HTTP 407: the proxy wants other credentials than https_proxy has", status=407)
-        if not 200 <= self.status < 300:
-            refusal = NetworkError("the proxy refused to reach %s (HTTP %d)" % (self.url.origin, self.status))
-            refusal._lasting = 400 <= self.status < 500
-            raise refusal
-        if self._held:
-            raise NetworkError("the proxy sent something of its own through the tunnel to " + self.url.origin)
-        self._expect_head()
-
-    def _send(self, method: str, target: str, fields: List[Tuple[str, str]], body: bytes) -> None:
-        lines = ["%s %s HTTP/1.1" % (method, target), *("%s: %s" % field for field in fields), "", ""]
-        unsent = memoryview("\r\n".join(lines).encode("latin-1") + body)
-        try:
-            while unsent:
-                if time.monotonic() >= self.until:  # though each piece of it was taken in time
-                    raise JamsocketTimeout("%s did not take the request before the deadline" % self.url.origin)
-                self.sock.settimeout(_allowed(self.until - time.monotonic()))
-                unsent = unsent[self.sock.send(unsent):]
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it may have answered before it hung up: reading tells
-
-    def _receive(self, until: float) -> Optional[bytes]:
-        """What came next, b"" at the end, None if nothing came until then."""
-        while True:
-            self.sock.settimeout(min(max(until - time.monotonic(), 0.0), _LONGEST_WAIT))
-            try:
-                return self.sock.recv(_READ_SIZE)  # type: ignore[no-any-return]
-            except OSError as error:
-                # The first two are socket.timeout before and since 3.10, the others what not to wait at all raises.
-                if (type(error).__name__ not in ("timeout", "TimeoutError", "BlockingIOError", "SSLWantReadError")
-                        or error.errno == errno.ETIMEDOUT):
-                    raise
-            if time.monotonic() >= until:
-                return None
-
-    def _more(self, until: float, missing: str) -> Optional[bool]:
-        """Takes in what came next. None if nothing came until then; False at the end, where nothing may be missing."""
-        data = _guarded("the connection to %s broke" % self.url.origin, math.inf, lambda: self._receive(until))
-        if data == b"" and missing:
-            raise NetworkError("%s closed the connection %s" % (self.url.origin, missing))
-        self._held += data or b""
-        return None if data is None else bool(data)
-
-    def head(self, until: float) -> bool:
-        """Whether status and headers are here by then."""
-        while not self.status:
-            head, end, rest = self._held.partition(b"\n\r\n")
-            size = len(head) + len(end)
-            if self._head_size + size > _HEAD_LIMIT:
-                raise ProtocolError("%s: headers of more than %d bytes" % (self.url.origin, _HEAD_LIMIT))
-            if end:
-                self._held = rest
-                self._head_size += size
-                self._parse_head(head.decode("latin-1"))
-            elif not self._more(until, "in the middle of the headers" if head else "without an answer"):
-                return False
-        return True
-
-    def _parse_head(self, head: str) -> None:
-        first, *lines = head.split("\n")
-        if not re.match(r"HTTP/1\.\d [1-9]\d\d(\s|\Z)", first, re.ASCII):
-            raise ProtocolError("%s: the answer is not HTTP/1" % self.url.origin)
-        status = int(first[9:12])
-        headers: Dict[str, str] = {}
-        if 100 <= status < 200 and status != 101:
-            return  # the final answer follows
-        for name, _, value in (line.partition(":") for line in lines):
-            headers.setdefault(name.strip().lower(), value.strip())
-        coding, length = headers.get("transfer-encoding", "identity").lower(), headers.get("content-length", "0")
-        if coding not in ("identity", "chunked") or not re.match(r"[0-9]{1,18}\Z", length):
-            raise ProtocolError("%s: an answer whose end cannot be told" % self.url.origin)
-        self.status, self.headers, self._chunked = status, headers, coding == "chunked"
-        if self._chunked or status in (204, 304) or "content-length" in headers:
-            self._left = 0 if self._chunked else int(length)
-
-    def piece(self, until: float) -> Optional[bytes]:
-        """The next bytes of the body, b"" at its end, None if none came until then."""
-        while True:
-            if self._left == 0 and not (self._chunked and self._begin_chunk()):
-                return b""
-            if self._held and self._left != 0:
-                piece = self._held[:self._left]
-                self._held = self._held[len(piece):]
-                self._left = None if self._left is None else self._left - len(piece)
-                return piece
-            more = self._more(until, "" if self._left is None else "in the middle of the answer")
-            if not more:
-                return None if more is None else b""
-
-    def _begin_chunk(self) -> bool:
-        """Reads the size of the next chunk, once it is here. False at the end of the body."""
-        line, end, rest = self._held[2 if self._in_chunks else 0:].partition(b"\n")
-        if end and (self._in_chunks and self._held[:2] != b"\r\n" or not re.match(rb"[0-9a-fA-F]{1,15}[ \t]*[;\r]", line)
-                    ) or len(line) > _CHUNK_LINE_LIMIT:
-            raise ProtocolError("%s: an answer in malformed chunks" % self.url.origin)
-        if end:
-            self._in_chunks, self._held, self._left = True, rest, int(re.split(rb"[;\r]", line)[0], 16)
-            self._chunked = self._left > 0  # what follows the last one tells nothing
-        return self._chunked
-
-    def accepted(self, until: float) -> bool:
-        """Whether the head of a good answer is here by then. Any other answer raises what it means."""
-        if not self.head(until):
-            return False
-        if not 200 <= self.status < 300:
-            raise self._refusal()
-        if self.headers.get("content-encoding", "identity").lower() != "identity":
-            raise ProtocolError("%s: a compressed answer, which nobody asked for" % self.url.origin)
-        return True
-
-    def complete(self, until: float) -> bool:
-        """Whether the whole of a good answer is here by then."""
-        return self.accepted(until) and self._take_body(_BODY_LIMIT, until)
-
-    def text(self) -> str:
-        """The body of a good answer, whole; in UTF-8, of which a byte-order mark is no part."""
-        if not self.complete(self.until):
-            raise JamsocketTimeout("%s did not answer before the deadline" % self.url.origin)
-        try:
-            return self._body[3 if self._body.startswith(_BOM) else 0:].decode("utf-8")
-        except UnicodeDecodeError:
-            pass  # it quotes the answer
-        raise ProtocolError("%s: expected JSON, got bytes that are not UTF-8" % self.url.origin)
-
-    def _take_body(self, limit: int, until: float) -> bool:
-        while len(self._body) <= limit:
-            piece = self.piece(until)
-            if not piece:
-                return piece is not None
-            self._body += piece
-        raise ProtocolError("%s: an answer of more than %d bytes" % (self.url.origin, limit))
-
-    def _refusal(self) -> JamsocketError:
-        """What a status outside 200 to 299 means."""
-        text = "HTTP %d from %s" % (self.status, self.url.origin)
-        if self.status < 400:
-            place = _hush(_origin(self.headers.get("location", "")), self.secrets)
-            refusal = ProtocolError("%s: redirects (here to %s) are not followed" % (text, place or "nowhere"))
-            refusal._lasting = True
-            return refusal
-        try:
-            self._take_body(_ERROR_LIMIT, self.until)
-        except JamsocketError:
-            pass  # what there is of it will do
-        message, code, request_id = _error_parts(bytes(self._body), self.headers, self.secrets)
-        details = ", ".join(name + value for name, value in (("code ", code), ("request ", request_id)) if value)
-        text += (": " + message if message else "") + (" (%s)" % details if details else "")
-        kind = {401: AuthenticationError, 403: AuthenticationError, 407: AuthenticationError,
-                429: RateLimitError}.get(self.status, HTTPError)
-        return kind(text, status=self.status, code=code, request_id=request_id,
-                    retry_after=_retry_after(self.headers.get("retry-after", "")))
-
-
-def _json(text: str, origin: str, most: float = _JSON_OBJECTS) -> Any:
-    import json
-
-    def refuse(name: str) -> None:
-        raise ValueError("JSON has no " + name)
-
-    if text.count("{") + text.count("[") > most:
-        raise ProtocolError("%s: expected JSON of at most %d objects and lists, got more" % (origin, most))
+def _error_words(body: bytes, content_type: str) -> _ErrorWords:
+    """Of the platform's error, of Plane's, or of the dev server's plain text."""
     try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError):
-        pass  # their texts quote the answer
-    got = "nothing" if not text.strip() else "an HTML page" if text.lstrip()[:1] == "<" else "something else"
-    raise ProtocolError("%s: expected JSON, got %s" % (origin, got))
-
-
-def _strings(value: Any) -> Iterable[str]:
-    """All that is secret in what may be nested: each value, its lines, and what follows `Bearer`."""
-    if isinstance(value, (list, tuple, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
-    elif value is not None:
-        text = str(value)
-        yield from (text, *text.splitlines(), text.partition(" ")[2])
-
-
-def _hush(text: str, secrets: Any) -> str:
-    """A server's words as one printable line, without the secrets that it repeats, whole or cut off at the end."""
-    import json
-
-    longest = 5 * _MESSAGE_LENGTH
-    lower = {capital: capital + 32 for capital in range(65, 91)}  # str.lower may change the length
-    text = text[:longest]
-    found = text.translate(lower)
-    starts = {found[at:at + _SECRET_LENGTH] for at in range(len(found))}
-    told = {secret[:longest] for secret in _strings(secrets) if len(secret) >= _SECRET_LENGTH and (
-        secret[:_SECRET_LENGTH].translate(lower) in starts or not set(secret[:_SECRET_LENGTH]) <= _UNRESERVED)}
-    for secret in sorted(told, key=len, reverse=True):
-        for form in {secret, json.dumps(secret)[1:-1], _percent(secret)}:
-            form = form.translate(lower)
-            at = found.find(form[:_SECRET_LENGTH])
-            while at >= 0:
-                if form.startswith(found[at:at + len(form)]):
-                    text, found = (whole[:at] + "…" + whole[at + len(form):] for whole in (text, found))
-                at = found.find(form[:_SECRET_LENGTH], at + 1)
-    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return text if len(text) <= _MESSAGE_LENGTH else text[:_MESSAGE_LENGTH] + "…"
-
-
-def _error_parts(body: bytes, headers: Mapping[str, str], secrets: Any) -> Tuple[str, Optional[str], Optional[str]]:
-    """Message, code and request id from the platform's error, from Plane's, or from the dev server's plain text."""
-    text = body.decode("utf-8", "replace")
-    try:
-        found = _json(text, "")
+        document = _json(body, "")
     except ProtocolError:
-        plain = headers.get("content-type", "text/plain").lower().startswith("text/plain") and text.lstrip()[:1] != "<"
-        return _hush(text, secrets) if plain else "", None, None
-    error = found.get("error", found) if isinstance(found, dict) else found
-    parts = error if isinstance(error, dict) else {"message": error}
-    message, code, kind, request_id = (_hush(parts[name], secrets) if isinstance(parts.get(name), str) else None
-                                       for name in ("message", "code", "kind", "id"))
-    return message or "", code or kind, request_id
+        text = body.decode("utf-8-sig", "replace")
+        if content_type.lower().startswith("text/plain") and text.lstrip()[:1] != "<":
+            return _ErrorWords(text)
+        return _ErrorWords()
+    if isinstance(document, dict):
+        document = document.get("error", document)
+    if not isinstance(document, dict):
+        document = {"message": document}
+    words = {name: word for name, word in document.items() if isinstance(word, str)}
+    code = words.get("code") or words.get("kind") or ""
+    return _ErrorWords(words.get("message", ""), code, words.get("id", ""))
+
+
+def _sayable(words: str, secrets: Any) -> str:
+    """A server's words as one line without control characters; "" where they repeat a secret."""
+    longest = 200
+    line = _printable(words[: 4 * longest])
+    if len(line) > longest:
+        line = line[:longest] + "…"
+    return "" if _repeats(line, secrets) else line
+
+
+def _printable(words: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in words).split())
+
+
+def _repeats(text: str, secrets: Any) -> bool:
+    """Whether a text has six letters and digits in a row of a secret, or all of one without such.
+
+    No spelling (percent-encoding, JSON, HTML, escapes) changes letters and digits.
+    """
+    row, shortest = 6, 4
+    text = text.lower()
+    known = [secret.lower() for secret in _strings(secrets)]
+    joined = "\n".join(known)
+    for run in re.findall(r"[^\W_]{%d,}" % row, text):
+        for start in range(len(run) - row + 1):
+            if run[start : start + row] in joined:
+                return True
+    has_row = re.compile(r"[^\W_]{%d}" % row)
+    short = [secret for secret in known if shortest <= len(secret) <= len(text)]
+    return any(secret in text and not has_row.search(secret) for secret in short)
+
+
+def _strings(secrets: Any) -> List[str]:
+    """Each text and number in what may be nested. Booleans and keys are no secrets."""
+    found, todo = [], [secrets]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            todo.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            todo.extend(value)
+        elif value is not None and not isinstance(value, bool):
+            found.append(str(value))
+    return found
 
 
 def _retry_after(text: str) -> Optional[float]:
@@ -1109,15 +1468,69 @@ def _retry_after(text: str) -> Optional[float]:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-# ---- The event stream ------------------------------------------------------------------------------------------------
+class _Document(NamedTuple):
+    """A JSON answer, and for how many seconds a cache has kept it: 0 where it is fresh."""
+
+    value: Any
+    age: float
+
+
+def _fetch(request: _HttpRequest, deadline: _Deadline) -> _Document:
+    """Sends a request once, and reads the JSON of its answer."""
+    limit = 128 * 1024  # bytes; JSON of small objects takes 25 times its text in memory
+    origin, body = request.url.origin, bytearray()
+    with closing(_open(request, deadline)) as response:
+        _refuse(response, request, deadline)
+        doing = "cannot read the answer of " + origin
+        _attempt(doing, deadline, lambda: _read_body(response, limit, deadline, body))
+        age = response.headers.get("Age") or "0"
+    value = _json(bytes(body), origin)
+    return _Document(value, float(age) if re.match(r"[0-9]{1,9}\Z", age) else 0.0)
+
+
+def _json(text: bytes, origin: str) -> Any:
+    import json
+
+    def refuse(name: str) -> None:
+        raise ValueError("JSON has no " + name)
+
+    try:
+        return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)
+    except (ValueError, RecursionError):
+        pass  # their texts quote the answer
+    if not text.strip():
+        found = "is empty"
+    elif text.lstrip()[:1] == b"<":
+        found = "is an HTML page"
+    else:
+        found = "is something else"
+    raise ProtocolError("%s must answer with JSON; its answer %s" % (origin, found))
+
+
+def _validated(record: Type[_A], document: Any, origin: str) -> _A:
+    """An answer of the API. Words that this version does not know are kept."""
+    try:
+        return record.from_dict(document, strict=False)
+    except ValidationError as error:
+        problem = str(error)
+    raise ProtocolError("%s answered with no %s: %s" % (origin, record.__name__, problem))
+
+
+# ---- Events ----------------------------------------------------------------------------------
 
 
 class _Events:
-    """Bytes in, the data of `message` events out, by https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    """Bytes in, the data of `message` events out.
+
+    By https://html.spec.whatwg.org/multipage/server-sent-events.html.
+    """
+
+    LIMIT = 128 * 1024  # bytes of a line, and of an event
 
     def __init__(self, last_id: bytes = b"", retry: float = 0.0) -> None:
-        self.last_id, self.retry = last_id, retry  # the latter in seconds
-        self._line = bytearray()  # what there is of the next one
+        self.last_id = last_id
+        self.retry = retry  # seconds until the stream may be opened again
+        self._line = bytearray()  # what has come of the next line
         self._after_cr = False  # a line feed now belongs to the carriage return before it
         self._started = False
         self._id, self._type, self._size = last_id, b"", 0
@@ -1125,29 +1538,44 @@ class _Events:
 
     def feed(self, received: bytes) -> List[str]:
         """The data of the events that these bytes complete."""
-        first, *others = re.split(rb"\r\n|\r|\n", received[1:] if self._after_cr and received[:1] == b"\n" else received)
+        if self._after_cr and received[:1] == b"\n":
+            received = received[1:]
         self._after_cr = received.endswith(b"\r")
+        first, *others = re.split(rb"\r\n|\r|\n", received)
         self._line += first
-        if len(self._line) > _EVENT_LIMIT:
-            raise ProtocolError("a line of the event stream has more than %d bytes" % _EVENT_LIMIT)
+        if len(self._line) > self.LIMIT:
+            raise ProtocolError("a line of the event stream is longer than %d bytes" % self.LIMIT)
         if not others:
             return []
         lines, self._line = [bytes(self._line), *others[:-1]], bytearray(others[-1])
-        if not self._started and lines[0].startswith(_BOM):
+        if not self._started and lines[0].startswith(b"\xef\xbb\xbf"):
             lines[0] = lines[0][3:]
         self._started = True
-        return [data for data in map(self._take, lines) if data is not None]
+        events = []
+        for line in lines:
+            if line:
+                self._add(line)
+            else:
+                events += self._complete()
+        return events
 
-    def _take(self, line: bytes) -> Optional[str]:
-        if not line:
-            kind, data, self.last_id = self._type, self._data, self._id
-            self._type, self._size, self._data = b"", 0, []
-            return b"\n".join(data).decode("utf-8", "replace") if data and kind in (b"", b"message") else None
+    def _complete(self) -> List[str]:
+        """The event that an empty line ends, if it is one of type `message` with data."""
+        kind, data = self._type, self._data
+        self.last_id, self._type, self._size, self._data = self._id, b"", 0, []
+        if not data or kind not in (b"", b"message"):
+            return []
+        return [b"\n".join(data).decode("utf-8", "replace")]
+
+    def _add(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
-        value = value[1:] if value.startswith(b" ") else value
-        self._size += len(line) if name else 0  # a comment has no name
-        if self._size > _EVENT_LIMIT:
-            raise ProtocolError("an event of the event stream has more than %d bytes" % _EVENT_LIMIT)
+        if not name:
+            return  # a comment
+        if value.startswith(b" "):
+            value = value[1:]
+        self._size += len(line)
+        if self._size > self.LIMIT:
+            raise ProtocolError("an event of the stream is longer than %d bytes" % self.LIMIT)
         if name == b"data":
             self._data.append(value)
         elif name == b"event":
@@ -1155,595 +1583,1105 @@ class _Events:
         elif name == b"id" and b"\0" not in value:
             self._id = value
         elif name == b"retry" and value.isdigit():
-            self.retry = min(float(value) / 1000, _LONGEST_PAUSE)
-        return None
+            self.retry = float(value) / 1000
 
 
-# ---- Waiting ---------------------------------------------------------------------------------------------------------
-#
-# A wait hears of a backend by its event stream, which tells at once but may be held back, end early, or replay what is
-# over, and, as a safety net, by the status call every few seconds. One loop looks at both, without a thread.
+class _EventStream:
+    """An open event stream: the response, and what its bytes mean."""
 
-
-class _Channel:
-    """One of the two ways: the exchange under way, or else when the next one is due."""
-
-    def __init__(self, due: float) -> None:
-        self.exchange: Optional[_Exchange] = None
-        self.due = due
-        self.failures = self._strange = 0  # in a row; of these, those that ended with an answer that is not the API's
+    def __init__(self, response: Any, events: _Events, origin: str, deadline: _Deadline) -> None:
+        self.events = events
+        self._response = response
+        self._doing = "the event stream of %s broke" % origin
+        self._deadline = deadline
+        self._failure: Optional[JamsocketError] = None
+        self._reader: Optional[_Reader] = getattr(response, "reader", None)
+        if self._reader is not None:
+            self._reader.limit = math.inf
 
     def close(self) -> None:
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            exchange.close()
+        self._response.close()
 
-    def worked(self) -> None:
-        self.failures = self._strange = 0
+    def read(self, seconds: float) -> List[str]:
+        """The events that arrive within so many seconds: as soon as there is one, all that are here.
 
-    def failed(self, error: JamsocketError, tolerated: bool, retry: float = 0.0) -> None:
-        """Plans the next exchange, or raises what will not pass by itself."""
-        self.close()
-        self._strange = self._strange + 1 if isinstance(error, ProtocolError) else 0
-        if isinstance(error, HTTPError):
-            tolerated = tolerated or error.status == 429 or error.status >= 500
-        elif not error._lasting and self._strange < _STRANGE_ANSWERS:
-            tolerated = True
-        if not tolerated:
-            raise error
-        pause = min(_FIRST_PAUSE * 2**min(self.failures, 9), _LONGEST_PAUSE)
-        pause *= 0.75 + os.urandom(1)[0] / 512  # so that a crowd of waiters does not come back at once
-        self.failures += 1
-        self.due = time.monotonic() + max(pause, retry, getattr(error, "retry_after", None) or 0.0)
+        Raises NetworkError, ProtocolError or JamsocketTimeout where the stream ends or breaks,
+        after the events before that were returned.
+        """
+        found: List[str] = []
+        try:
+            if self._failure is not None:
+                raise self._failure
+            _attempt(self._doing, self._deadline, lambda: self._collect(found, seconds))
+        except JamsocketError as error:
+            self._failure = error
+            if not found:
+                raise
+        return found
+
+    def _collect(self, found: List[str], seconds: float) -> None:
+        at_once, most = 0.05, 256 * 1024  # seconds and bytes to spend on what is here already
+        until = _Deadline(seconds)
+        end = _Deadline(max(seconds, at_once))
+        taken = 0
+        while end.remaining() and taken < most:
+            if not self._has_arrived():
+                if found or not until.remaining():
+                    return
+                self._wait(until.remaining())
+                continue
+            piece = self._read_piece()
+            events = self.events.feed(piece)
+            if events and not found:
+                end = _Deadline(at_once)
+            found += events
+            if found:
+                taken += len(piece)
+
+    def _has_arrived(self) -> bool:
+        """Whether there is something to read, so that no read is cut short by the clock.
+
+        The socket alone does not tell: TLS and the buffer may hold bytes already.
+        """
+        reader, buffer = self._reader, getattr(self._response, "fp", None)
+        if reader is None or buffer is None:
+            return True
+        reader.waits = False
+        try:
+            return bool(buffer.peek(1)) or reader.ended
+        finally:
+            reader.waits = True
+
+    def _wait(self, seconds: float) -> None:
+        """Waits until the socket has something, at most so long."""
+        import selectors
+
+        assert self._reader is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reader.sock, selectors.EVENT_READ)
+            selector.select(min(seconds, 3600.0))
+
+    def _read_piece(self) -> bytes:
+        """What is here of the body. What was begun, such as a chunk's head, may take two seconds."""
+        response, size = self._response, 16 * 1024
+        if self._reader is not None:
+            self._reader.deadline = self._deadline.nearer(2.0)
+        read = getattr(response, "read1", response.read)
+        piece: bytes = read(size)
+        if not piece:
+            raise NetworkError("it ended")
+        if getattr(response, "chunked", False) and response.chunk_left == 0:
+            # The line end of a chunk that is read up would look like something that has arrived.
+            response.fp.read(2)
+            response.chunk_left = None
+        return piece
+
+
+def _open_stream(
+    request: _HttpRequest, events: _Events, attempt: _Deadline, deadline: _Deadline
+) -> _EventStream:
+    """Opens an event stream; `attempt` is for that, `deadline` for reading it."""
+    response = _open(request, attempt)
+    try:
+        _refuse(response, request, attempt)
+        kind = (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        if kind != "text/event-stream":
+            raise ProtocolError("%s must answer with an event stream" % request.url.origin)
+        return _EventStream(response, events, request.url.origin, deadline)
+    except BaseException:
+        response.close()
+        raise
+
+
+# ---- Platforms -------------------------------------------------------------------------------
+
+
+class _Endpoint(NamedTuple):
+    """A call's method and path. `{...}` is filled in; `private` ones get the credentials."""
+
+    method: str
+    path: str
+    private: bool
+
+
+_JAMSOCKET_ENDPOINTS = {
+    "connect": _Endpoint("POST", "/v2/service/{service}/connect", True),
+    "status": _Endpoint("GET", "/v2/backend/{backend}/status", False),
+    "stream": _Endpoint("GET", "/v2/backend/{backend}/status/stream", False),
+    "terminate": _Endpoint("POST", "/v2/backend/{backend}/terminate", True),
+}
+
+# What stands before a controller may want its headers for every call.
+_PLANE_ENDPOINTS = {
+    "connect": _Endpoint("POST", "/ctrl/connect", True),
+    "status": _Endpoint("GET", "/pub/b/{backend}/status", True),
+    "stream": _Endpoint("GET", "/pub/b/{backend}/status-stream", True),
+    "soft-terminate": _Endpoint("POST", "/ctrl/b/{backend}/soft-terminate", True),
+    "hard-terminate": _Endpoint("POST", "/ctrl/b/{backend}/hard-terminate", True),
+}
+
+
+class _StatusPath(NamedTuple):
+    """What the path of a status url tells."""
+
+    backend_id: str
+    stream_suffix: str  # what its stream's url has behind it
+
+
+def _status_path(url: _Url) -> Optional[_StatusPath]:
+    from urllib.parse import unquote
+
+    for endpoints in (_JAMSOCKET_ENDPOINTS, _PLANE_ENDPOINTS):
+        path, stream = endpoints["status"].path, endpoints["stream"].path
+        match = re.search(path.replace("{backend}", "([^/]+)") + r"/?\Z", url.path)
+        if match:
+            return _StatusPath(unquote(match.group(1)), stream[len(path) :])
+    return None
+
+
+def _segment(text: str, what: str) -> str:
+    """One segment of a path, which arrives as exactly this text."""
+    from urllib.parse import quote
+
+    if text in ("", ".", "..") or not _is_unicode(text):
+        raise ConfigurationError(
+            "%s must be a name, not empty, dots alone or no Unicode text" % what
+        )
+    return quote(text, safe="")
+
+
+def _plane_document(
+    request: ConnectRequest, image: str, pool: Optional[str], namespace: Optional[str]
+) -> Dict[str, Any]:
+    """A request in Plane's words."""
+    document = request.to_dict()
+    key = document.pop("key", None)
+    spawn = document.pop("spawn", None)
+    if key is not None:
+        document["key"] = {"name": key}
+        if namespace is not None:
+            document["key"]["namespace"] = namespace
+    if spawn is False:
+        return document
+    config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {}
+    tag = config.pop("tag", None)
+    if tag is not None:
+        image = _with_tag(image, tag)
+    config["executable"] = {"image": image, **config.get("executable", {})}
+    if pool is not None:
+        config["pool"] = pool
+    document["spawn_config"] = config
+    return document
+
+
+def _with_tag(image: str, tag: str) -> str:
+    """An image with another tag, or with a digest, which stands after an @."""
+    path, slash, name = image.partition("@")[0].rpartition("/")
+    bare = path + slash + name.partition(":")[0]
+    return bare + ("@" if tag.startswith("sha256:") else ":") + tag
+
+
+class _Address:
+    """How a backend is asked for its status, and how its stream is opened."""
+
+    def __init__(self, status: _HttpRequest, stream: _HttpRequest) -> None:
+        self._status = status
+        self._stream = stream
+
+    def ask(self, deadline: _Deadline, *, fresh: bool = False) -> BackendState:
+        """What the status call says; if it must be `fresh`, a cache's answer is a NetworkError."""
+        document = _fetch(self._status, deadline)
+        origin = self._status.url.origin
+        if fresh and document.age > 0:
+            raise NetworkError(
+                "%s: the status came out of a cache, %d seconds old; have nothing cache it"
+                % (origin, document.age)
+            )
+        return _validated(BackendState, document.value, origin)
+
+    def listen(self, events: _Events, attempt: _Deadline, deadline: _Deadline) -> _EventStream:
+        request, last_id = self._stream, events.last_id
+        # A header can carry it; its bytes go out as they came.
+        if 0 < len(last_id) < 1000 and min(last_id) >= 0x20 and 0x7F not in last_id:
+            headers = {**request.headers, "Last-Event-ID": last_id.decode("latin-1")}
+            request = request._replace(headers=headers)
+        return _open_stream(request, events, attempt, deadline)
+
+
+# ---- Waiting ---------------------------------------------------------------------------------
+#
+# The stream wakes, the status call decides. Each has a moment when it is next due, and the loop
+# waits on the stream until the nearer one.
+#
+#   learned                              then
+#   the stream told a state              it is told; the status call is due in ten seconds
+#   the stream told `ready`              a wait: the status call is due now; its word decides
+#   the status call said `ready`         a wait: done
+#   it said less than the stream told    due again at the pace without a stream
+#   `terminating` or later, from either  a wait: BackendTerminated, with the last that is here
+#   the stream is refused, or breaks     opened again after a pause; after an attempt that used up
+#                                        its time the status call goes first
+#   no stream has told anything          the status call is due after 0.5 s, then in growing pauses
+#   the status call failed               `_patience` says how long that is borne
+#   it failed, 2 s after `ready`         a wait: done, where the stream has told nothing since
+#
+# What is here of the stream is read before an answer or a failure of the status call counts.
+
+
+class _Pauses:
+    """Growing pauses, shortened by chance, so that a crowd does not come back at once."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = self._next = first
+        self._longest = longest
+
+    def start_small(self) -> None:
+        self._next = self._first
+
+    def next(self) -> float:
+        pause = self._next
+        self._next = min(2 * pause, self._longest)
+        return pause * (1 - os.urandom(1)[0] / 1024)
+
+
+def _patience(error: JamsocketError) -> float:
+    """For how many seconds the status call may fail like this, again and again."""
+    if error._permanent:
+        return 0.0  # a redirect, a refused certificate, a configuration
+    if isinstance(error, (NetworkError, JamsocketTimeout)):
+        return math.inf  # a lost connection, an attempt's time, a cache's answer
+    if isinstance(error, ProtocolError):
+        return 5.0  # a maintenance page, half an answer
+    if isinstance(error, HTTPError):
+        if error.status in (408, 429) or error.status >= 500:
+            return math.inf  # a server or a proxy that is busy, or about to be back
+        if error.status == 404:
+            return 2.0  # a backend about to exist, a front that reloads
+    return 0.0
+
+
+class _Update(NamedTuple):
+    """What a look at the stream or a status call told."""
+
+    new: List[BackendState]  # those that were not told before, in order
+    latest: Optional[BackendState]  # of all so far, by the lifecycle
+    ready: Optional[BackendState]  # where the backend is ready now
 
 
 class _Watch:
-    """A wait, or a stream, under way. `ask` and `listen` make the exchanges, the latter with a `Last-Event-ID`.
+    """A wait, or a stream, under way.
 
-    `safe`: the status call's states count too, and the stream's errors do not; otherwise that call only finds out
-    whether there is such a backend at all, while the stream does not tell.
+    `decides`: whether a stream's `ready` has the status call made. `ask_first`: whether that call
+    goes before the first stream.
     """
 
-    def __init__(self, ask: Callable[[float], _Exchange], listen: Callable[[float, bytes], _Exchange], until: float, *,
-                 safe: bool, ask_first: bool = False) -> None:
+    ATTEMPT = 2.0  # seconds for opening a stream, and for a first status call
+
+    def __init__(
+        self, address: _Address, deadline: _Deadline, *, decides: bool, ask_first: bool = False
+    ) -> None:
+        self._address, self._deadline, self._decides = address, deadline, decides
         now = time.monotonic()
-        self._ask, self._listen, self._until, self._born, self._safe = ask, listen, until, now, safe
-        self._streaming, self._asking = _Channel(now), _Channel(now)
-        (self._streaming if ask_first else self._asking).due += _FIRST_CHECK
-        self._asked = -math.inf  # when the last status call was made
-        self._denied = False  # it said 404
-        self._last: Optional[BackendState] = None  # the latest new state
-        self._rank = -1
-        self._unknown: Set[str] = set()
-        self._trouble: Optional[JamsocketError] = None
-        self._begin_stream(_Events())
+        self._latest: Optional[BackendState] = None
+        self._unknown: Set[int] = set()  # hashes of the unknown statuses that were told
+        self._last_failure = ""
 
-    def _begin_stream(self, events: _Events) -> None:
-        self._events = events
+        self._stream: Optional[_EventStream] = None
+        self._stream_due = now
+        self._stream_pauses = _Pauses(0.1, 5.0)
+        self._events = _Events()
+        self._forget_stream()
+
+        self._status_pauses = _Pauses(0.5, 2.0)
+        self._status_due = now if ask_first else now + self._status_pauses.next()
+        self._not_before = now  # a 429's Retry-After
+        self._asked = now  # when the last status call was made
+        self._has_asked = False
+        self._failures = 0  # of status calls, in a row
+        self._failing_since = math.inf  # in the same way
+        self._failing_patience = 0.0
+
+    def _forget_stream(self) -> None:
         self._told: Optional[BackendState] = None  # the last state that this stream told
-        self._quiet = 0.0  # seconds waited since its last byte
-        self._caught_up = False  # its replay is over, so what it told is the present
-        self._more = False  # it may have more at once
+        self._told_ready = math.inf  # when it first told `ready`
 
-    def states(self) -> Generator[Tuple[BackendState, bool, bool], None, None]:
-        """Each state that is told, whether it is new, and whether it is surely the present one; until the deadline."""
+    def updates(self) -> Generator[_Update, None, None]:
+        """Looks at the stream and the status call in turn, until the deadline."""
         try:
-            while True:
-                for look in (self._look_at_status, self._look_at_stream):
-                    for state, present in look():
-                        yield state, self._is_new(state), present
-                if time.monotonic() >= self._until:
-                    return
-                self._await()
+            while self._deadline.remaining():
+                now = time.monotonic()
+                if self._status_due <= now:
+                    yield self._ask()
+                elif self._stream is None and self._stream_due <= now:
+                    self._open()
+                else:
+                    yield self._update(self._listen(self._seconds_to_wait()))
         finally:
-            self._streaming.close()
-            self._asking.close()
+            if self._stream is not None:
+                self._stream.close()
 
-    def late(self) -> JamsocketTimeout:
+    def timeout(self) -> JamsocketTimeout:
         """The error for the deadline."""
-        heard = "nothing was heard" if self._last is None else "last seen " + _known(self._last.status, _STATUSES)
-        trouble = "; last trouble: %s" % self._trouble if self._trouble else ""
-        return JamsocketTimeout("the deadline passed: %s%s" % (heard, trouble), last_state=self._last)
+        text = "the deadline passed; nothing was heard of the backend"
+        if self._latest is not None:
+            text = "the deadline passed; the backend was last seen " + _word(self._latest.status)
+        if self._last_failure:
+            text += "; the last failure was: " + self._last_failure
+        return JamsocketTimeout(text, last_state=self._latest)
 
-    def _is_new(self, state: BackendState) -> bool:
-        rank = _RANK.get(state.status)
-        if rank is None:
-            new = state.status not in self._unknown and len(self._unknown) < _UNKNOWN_WORDS
-            self._unknown.add(state.status if new else "")
-        else:
-            new = rank > self._rank
-            self._rank = max(rank, self._rank)
+    def _seconds_to_wait(self) -> float:
+        due = self._status_due
+        if self._stream is None:
+            due = min(due, self._stream_due)
+        return min(max(due - time.monotonic(), 0.0), self._deadline.remaining())
+
+    def _update(self, new: List[BackendState], ready: Optional[BackendState] = None) -> _Update:
+        return _Update(new, self._latest, ready)
+
+    def _learn(self, states: List[BackendState]) -> List[BackendState]:
+        """Those of the states that are new."""
+        new = []
+        for state in states:
+            if _rank(state.status) < 0:
+                # Hashes, for a server may send any number of long words.
+                is_new = len(self._unknown) < 1000 and hash(state.status) not in self._unknown
+                self._unknown.add(hash(state.status) if is_new else 0)
+            else:
+                is_new = self._latest is None or _rank(state.status) > _rank(self._latest.status)
+            if is_new:
+                new.append(state)
+            if is_new and (self._latest is None or _rank(state.status) >= 0):
+                self._latest = state
         if new:
-            self._last = state
-            self._streaming.worked()
+            self._stream_pauses.start_small()
+            self._status_pauses.start_small()
         return new
 
-    def _look_at_status(self) -> List[Tuple[BackendState, bool]]:
-        channel, now = self._asking, time.monotonic()
+    # The stream:
+
+    def _open(self) -> None:
+        self._events = _Events(self._events.last_id, self._events.retry)
         try:
-            if channel.exchange is None:
-                if now < self._asking_due():
-                    return []
-                self._asked = now
-                patience = _ATTEMPT * min(1 + channel.failures, 3)  # it may be slow rather than dead
-                channel.exchange = self._ask(min(self._until, now + patience))
-            if not channel.exchange.complete(0.0) and now < channel.exchange.until:
-                return []
-            state = _checked(BackendState, channel.exchange.text(), channel.exchange.url.origin)
+            attempt = self._deadline.nearer(self.ATTEMPT)
+            self._stream = self._address.listen(self._events, attempt, self._deadline)
         except JamsocketError as error:
-            self._trouble, self._denied = error, getattr(error, "status", 0) == 404
-            # A stream that tells of the backend is about to tell of its end too, which a 404 may mean.
-            alive = self._told is not None and not channel.failures
-            channel.failed(error, self._denied and (alive or now - self._born < _NEWBORN))
-            return []
-        channel.close()
-        channel.worked()
-        channel.due, self._denied = time.monotonic() + _CHECK, False
-        return [(state, True)] if self._safe else []
+            self._lose_stream(error)
+            used_up_its_time = isinstance(error, JamsocketTimeout)
+            if used_up_its_time or (_patience(error) == 0 and not self._has_asked):
+                self._ask_at(time.monotonic())
 
-    def _asking_due(self) -> float:
-        return self._asking.due if self._safe or self._told is None else math.inf
-
-    def _look_at_stream(self) -> List[Tuple[BackendState, bool]]:
-        channel, now = self._streaming, time.monotonic()
-        try:
-            if channel.exchange is None:
-                if now < channel.due:
-                    return []
-                self._begin_stream(_Events(self._events.last_id, self._events.retry))
-                channel.exchange = self._listen(min(self._until, now + _ATTEMPT), self._events.last_id)
-            return self._read_stream(channel.exchange)
-        except JamsocketError as error:
-            self._trouble, self._told, self._more = error, None, False
-            newborn = getattr(error, "status", 0) == 404 and now - self._born < _NEWBORN
-            channel.failed(error, self._safe or newborn, self._events.retry)
-            self._asking.due = min(self._asking.due, max(now, self._asked + _CHECK))
-            return []
-
-    def _read_stream(self, exchange: _Exchange) -> List[Tuple[BackendState, bool]]:
-        piece = None
-        if exchange.accepted(0.0):
-            if exchange.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/event-stream":
-                raise ProtocolError("%s: expected an event stream, got another kind of answer" % exchange.url.origin)
-            piece = exchange.piece(0.0)
-        self._more = bool(piece)
-        if piece == b"":
-            raise NetworkError("%s ended the event stream" % exchange.url.origin)
-        if piece is None:
-            if self._quiet >= _IDLE:
-                raise NetworkError("%s: nothing came of the event stream for a long time" % exchange.url.origin)
-            return self._settled()
-        self._quiet = 0.0
-        states = [state for state in map(_state_in, self._events.feed(piece)) if state is not None]
-        if states:
-            self._told = states[-1]
-            if self._told.is_ready and not self._caught_up and not self._asking.failures:
-                self._asking.due = min(self._asking.due, time.monotonic())
-        return [(state, self._caught_up and state is self._told) for state in states]
-
-    def _settled(self) -> List[Tuple[BackendState, bool]]:
-        """`ready`, where that is the replay's last word. The status call is better evidence, where it can be had."""
-        if self._told is None or not self._told.is_ready or not self._caught_up or self._denied:
-            return []
-        return [(self._told, self._asking.exchange is None or self._quiet >= _SETTLED)]
-
-    def _await(self) -> None:
-        """Waits until there is something to look at, or to do."""
-        if self._more:
-            return
+    def _lose_stream(self, error: JamsocketError) -> None:
+        """A stream's failure ends nothing: the status calls carry on until there is another."""
+        self._last_failure = str(error)
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
         now = time.monotonic()
-        streaming, asking = self._streaming.exchange, self._asking.exchange
-        silences = [now + limit - self._quiet for limit in (_QUIET, _SETTLED, _IDLE) if limit > self._quiet]
-        due = min(self._until, silences[0] if streaming else self._streaming.due,
-                  asking.until if asking else self._asking_due())
-        _pause([exchange.sock for exchange in (streaming, asking) if exchange], due - now)
-        self._quiet += time.monotonic() - now
-        self._caught_up = self._caught_up or self._told is not None and self._quiet >= _QUIET
+        asked_for = min(self._events.retry, 5.0)
+        if isinstance(error, RateLimitError):
+            asked_for = error.retry_after or 0.0
+        self._stream_due = now + max(self._stream_pauses.next(), asked_for)
+        if self._told is not None:
+            self._ask_at(min(self._status_due, now + self._status_pauses.next()))
+        self._forget_stream()
 
+    def _listen(self, seconds: float) -> List[BackendState]:
+        """The new states of what the stream tells within so many seconds."""
+        if self._stream is None:
+            time.sleep(min(seconds, 3600.0))
+            return []
+        try:
+            events = self._stream.read(seconds)
+        except JamsocketError as error:
+            self._lose_stream(error)
+            return []
+        states = [state for state in map(_state_in, events) if state is not None]
+        new = self._learn(states)
+        if states:
+            self._stream_told(states)
+        return new
 
-def _pause(sockets: "List[socket.socket]", seconds: float) -> None:
-    """Waits until one of the sockets can be read, at most so long."""
-    seconds = min(max(seconds, 0.0), _LONGEST_WAIT)
-    if not sockets:
-        time.sleep(seconds)
-        return
-    import selectors
+    def _stream_told(self, states: List[BackendState]) -> None:
+        now = time.monotonic()
+        self._failing_since = math.inf
+        was_ready = self._told is not None and self._told.is_ready
+        self._told = states[-1]
+        if was_ready and self._told.is_ready:
+            return
+        self._told_ready = now if self._told.is_ready else math.inf
+        if self._decides and any(state.is_ready for state in states):
+            self._ask_at(now)
+        else:
+            self._ask_at(self._asked + 10.0)
 
-    with selectors.DefaultSelector() as selector:
-        for sock in sockets:
-            selector.register(sock, selectors.EVENT_READ)
-        selector.select(seconds)
+    # The status call:
+
+    def _ask_at(self, moment: float) -> None:
+        self._status_due = max(moment, self._not_before)
+
+    def _ask(self) -> _Update:
+        self._asked, self._has_asked = time.monotonic(), True
+        seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow rather than dead
+        if self._told is not None and not self._decides:
+            seconds = self.ATTEMPT  # a stream that tells is not kept waiting
+        failure = None
+        try:
+            state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
+        except JamsocketError as error:
+            failure = error
+        new = self._listen(0.0)
+        if failure is not None:
+            return self._update(new, self._failed(failure))
+        self._failures, self._failing_since = 0, math.inf
+        new += self._learn([state])
+        if self._told is not None and _rank(state.status) >= _rank(self._told.status):
+            self._ask_at(self._asked + 10.0)
+        else:
+            self._ask_at(self._next_moment())
+        return self._update(new, state if state.is_ready else None)
+
+    def _failed(self, error: JamsocketError) -> Optional[BackendState]:
+        """The stream's `ready`, where it counts by itself. Raises what is not borne any longer."""
+        self._failures += 1
+        self._last_failure = str(error)
+        patience = _patience(error)
+        if self._failing_since == math.inf or patience != self._failing_patience:
+            self._failing_since, self._failing_patience = self._asked, patience
+        if self._asked >= self._failing_since + patience:
+            raise error
+        settled = self._told_ready + 2.0  # from then on a stream's `ready` can count by itself
+        is_404 = isinstance(error, HTTPError) and error.status == 404
+        if self._asked >= settled and not is_404:
+            return self._told
+        if isinstance(error, RateLimitError):
+            self._not_before = time.monotonic() + (error.retry_after or 0.0)
+        moments = [self._next_moment(), self._failing_since + patience]
+        if settled > self._asked:
+            moments.append(settled)
+        self._ask_at(min(moments))
+        return None
+
+    def _next_moment(self) -> float:
+        """When to ask again, at the pace without a stream."""
+        now = time.monotonic()
+        if self._asked <= self._told_ready < math.inf:
+            return now  # the stream told `ready` while the call was under way
+        return now + self._status_pauses.next()
 
 
 def _state_in(event: str) -> Optional[BackendState]:
     """The state that an event holds; what holds another thing is passed over."""
     try:
-        return _checked(BackendState, event, "")
+        return _validated(BackendState, _json(event.encode("utf-8"), ""), "")
     except ProtocolError:
         return None
 
 
-def _checked(kind: Type[_A], text: str, origin: str) -> _A:
-    """An answer of the API. Its words from the future are kept."""
-    document = _json(text, origin)
+def _wait_until_ready(
+    address: _Address,
+    deadline: _Deadline,
+    on_status: Optional[Callable[[BackendState], None]],
+    connected: str,
+) -> BackendState:
+    """Waits for a backend; `connected` is its status by the connect's answer, or ""."""
+    if _rank(connected) >= _TERMINATING:
+        raise _terminated(_ending_state(address, deadline, connected, on_status))
+    watch = _Watch(address, deadline, decides=True, ask_first=connected == "ready")
+    with closing(watch.updates()) as updates:
+        for update in updates:
+            for state in update.new:
+                if on_status is not None:
+                    on_status(state)
+            if update.latest is not None and _rank(update.latest.status) >= _TERMINATING:
+                raise _terminated(update.latest)
+            if update.ready is not None:
+                return update.ready
+    raise watch.timeout()
+
+
+def _ending_state(
+    address: _Address,
+    deadline: _Deadline,
+    connected: str,
+    on_status: Optional[Callable[[BackendState], None]],
+) -> BackendState:
+    """What one status call tells of a backend that is ending by the connect's answer."""
     try:
-        return kind.from_dict(document, strict=False)
-    except ValidationError as error:
-        problem = str(error)
-    raise ProtocolError("%s: not a %s: %s" % (origin, kind.__name__, problem))
+        state = address.ask(deadline.nearer(_Watch.ATTEMPT), fresh=True)
+    except JamsocketError:
+        state = None
+    if state is None or _rank(state.status) < _rank(connected):
+        return BackendState.from_dict({"status": connected, "time": ""}, strict=False)
+    if on_status is not None:
+        on_status(state)
+    return state
 
 
-# ---- The clients -----------------------------------------------------------------------------------------------------
+def _terminated(state: BackendState) -> BackendTerminated:
+    why = ""
+    if state.termination_reason:
+        why = " (%s)" % _word(state.termination_reason)
+    text = "the backend is %s%s, so it will not become ready" % (state.status, why)
+    return BackendTerminated(text, state=state)
+
+
+def _each_state(address: _Address, deadline: _Deadline) -> Generator[BackendState, None, None]:
+    """Each state once, until `terminated`."""
+    watch = _Watch(address, deadline, decides=False)
+    with closing(watch.updates()) as updates:
+        for update in updates:
+            for state in update.new:
+                yield state
+                if state.is_terminated:
+                    return
+    raise watch.timeout()
+
+
+# ---- Clients ---------------------------------------------------------------------------------
+
+_API_URL = "https://api.jamsocket.com"
+_DEV_PORT = 8080
+
+_RequestLike = Union[ConnectRequest, Mapping[str, Any], None]
+_Backend = Union[ConnectResponse, str]
+_OnStatus = Optional[Callable[[BackendState], None]]
 
 
 def _seconds(timeout: Optional[float]) -> float:
     """A timeout that makes sense; None is none, as is inf."""
     if timeout is None:
         return math.inf
-    if type(timeout) is bool or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise ConfigurationError("timeout: expected a number of seconds above 0, got another value")
+    expected = "timeout must be a number of seconds above 0, not "
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise ConfigurationError(expected + _kind(timeout))
+    if not timeout > 0:
+        raise ConfigurationError(expected + "%g" % max(timeout, -1e9))
     return float(min(timeout, 1e9))
 
 
 def _setting(name: str, value: Any) -> str:
-    if type(value) is not str or not value:
-        raise ConfigurationError("%s: expected a string, got %s" % (name, _kind(value) if value else "none"))
-    return value
+    if not isinstance(value, str):
+        raise ConfigurationError("%s must be a string, not %s" % (name, _kind(value)))
+    if not value:
+        raise ConfigurationError("%s must not be empty" % name)
+    return str.__str__(value)
+
+
+def _as_request(request: Any) -> ConnectRequest:
+    if ConnectRequest._is_instance(request):
+        return ConnectRequest._own(request)
+    return ConnectRequest.from_dict({} if request is None else request)
+
+
+def _as_response(backend: Any) -> Optional[ConnectResponse]:
+    """The ConnectResponse that a backend is given as; None where it is given as a string."""
+    if isinstance(backend, str):
+        return None
+    if not ConnectResponse._is_instance(backend):
+        raise TypeError("backend must be a ConnectResponse or a string, not " + _kind(backend))
+    return ConnectResponse._own(backend, strict=False)
+
+
+def _check_callback(on_status: Any) -> None:
+    if on_status is not None and not callable(on_status):
+        raise TypeError("on_status must be a function, not " + _kind(on_status))
+
+
+def _header_secrets(headers: Mapping[str, str]) -> List[str]:
+    """What is secret in the values of headers: no scheme such as Bearer, no cookie's name."""
+    secrets = []
+    for name, value in headers.items():
+        if name.lower() == "cookie":
+            secrets += [cookie.partition("=")[2].strip() for cookie in value.split(";")]
+        else:
+            secrets.append(re.sub(r"(?i)\A(bearer|basic)\s+", "", value))
+    return secrets
 
 
 class _Client:
-    """What the clients share. `headers` are secrets, sent with `connect` and `terminate`."""
+    """What the clients share. `headers` are secrets, sent with the private calls."""
 
-    _connect_path = _status_path = ""
+    _endpoints: Dict[str, _Endpoint] = {}
+    _asks_at_status_url = True  # of a ConnectResponse, rather than by its id at the client's own
 
-    def __init__(self, url: str, what: str, headers: List[Tuple[str, str]], timeout: Optional[float],
-                 ssl_context: "Optional[ssl.SSLContext]") -> None:
-        self._base = _Url(url, what)
+    def __init__(
+        self,
+        url: str,
+        what: str,
+        headers: Dict[str, str],
+        timeout: Optional[float],
+        ssl_context: "Optional[ssl.SSLContext]",
+    ) -> None:
+        self._url = _Url(_setting(what, url), what)
         self._headers = headers
         self._timeout = _seconds(timeout)
-        self._context = None if ssl_context is None else _checking(ssl_context)
+        self._ssl_context = ssl_context
+        if ssl_context is not None:
+            _verifying_context(ssl_context)
 
     def __repr__(self) -> str:
-        return "<%s at %s>" % (type(self).__name__, self._base.origin)
+        return "<%s at %s>" % (type(self).__name__, self._url.origin)
 
-    def connect(self, request: Union[ConnectRequest, Mapping[str, Any], None] = None, *,
-                timeout: Optional[float] = None) -> ConnectResponse:
-        """Starts a backend, or finds the one that holds the request's key. Sent once, never repeated.
+    def connect(
+        self, request: _RequestLike = None, *, timeout: Optional[float] = None
+    ) -> ConnectResponse:
+        """Starts a backend, or takes the one that holds the request's key. Sent once.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a request that the
-        platform would refuse; AuthenticationError, RateLimitError or another HTTPError; NetworkError, ProtocolError or
-        JamsocketTimeout, after which a backend may have been started all the same.
+        `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a
+        request that the platform would refuse; AuthenticationError, RateLimitError or another
+        HTTPError; NetworkError, ProtocolError or JamsocketTimeout, after which a backend may have
+        been started all the same.
         """
-        until = self._until(timeout)
-        if not isinstance(request, ConnectRequest):
-            request = ConnectRequest.from_dict({} if request is None else request)
-        executable = request.spawn.executable if isinstance(request.spawn, SpawnConfig) else None
-        secrets = [request.auth, executable and executable.env]
-        text = self._post(self._connect_path, self._document(request), until, secrets)
-        return _checked(ConnectResponse, text, self._base.origin)
+        deadline = self._deadline(timeout)
+        return self._connect(_as_request(request), deadline)
 
-    def status(self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None) -> BackendState:
-        """The state of a backend, given as its ConnectResponse, its id or its status url. It needs no credentials.
+    def status(self, backend: _Backend, *, timeout: Optional[float] = None) -> BackendState:
+        """The state of a backend, given as its ConnectResponse, its id or its status url.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such backend, or gone),
-        NetworkError, ProtocolError or JamsocketTimeout.
+        `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such
+        backend, or gone), NetworkError, ProtocolError or JamsocketTimeout.
         """
-        until = self._until(timeout)
-        url, secrets = self._find(backend)
-        with closing(self._ask(url, until, secrets)) as exchange:
-            return _checked(BackendState, exchange.text(), url.origin)
+        deadline = self._deadline(timeout)
+        return self._address(backend).ask(deadline)
 
-    def status_stream(self, backend: Union[ConnectResponse, str], *,
-                      timeout: Optional[float] = None) -> Generator[BackendState, None, None]:
-        """Yields each state once, as soon as it is told, in the lifecycle's order, and ends after `terminated`.
+    def status_stream(
+        self, backend: _Backend, *, timeout: Optional[float] = None
+    ) -> Generator[BackendState, None, None]:
+        """Yields each state once, as soon as it is known, and ends after `terminated`.
 
-        It begins with the states so far. A stream that ends early is opened again. `timeout`: seconds until
-        JamsocketTimeout; None: never. Raises HTTPError, NetworkError or ProtocolError for what will not pass.
+        It begins with the states so far, and goes on through lost streams. `timeout`: seconds until
+        JamsocketTimeout; None: never. Raises as `wait_until_ready` does for what will not pass.
         """
-        until = time.monotonic() + _seconds(timeout)
-        return self._each_once(self._watch(backend, until, safe=False))
+        deadline = _Deadline(_seconds(timeout))
+        return _each_state(self._address(backend), deadline)
 
-    def _each_once(self, watch: _Watch) -> Generator[BackendState, None, None]:
-        with closing(watch.states()) as states:
-            for state, new, _ in states:
-                if new:
-                    yield state
-                if state.is_terminated:
-                    return
-        raise watch.late()
-
-    def wait_until_ready(self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
-                         on_status: Optional[Callable[[BackendState], None]] = None) -> BackendState:
+    def wait_until_ready(
+        self, backend: _Backend, *, timeout: Optional[float] = 60.0, on_status: _OnStatus = None
+    ) -> BackendState:
         """Returns the `ready` state as soon as the platform tells it.
 
-        `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order; what it raises ends the
-        wait. Raises BackendTerminated as soon as the backend cannot become ready any more, JamsocketTimeout at the
-        deadline, HTTPError for what will not pass (401, 403; 404 after two seconds), NetworkError for a certificate
-        that does not hold. It goes on through lost connections, 5xx and 429.
+        `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order;
+        what it raises ends the wait. Raises BackendTerminated as soon as the backend cannot become
+        ready any more, JamsocketTimeout at the deadline, and what will not pass by itself: 401, 403
+        and other HTTPErrors, 404 after two seconds, a ProtocolError after five, a NetworkError for
+        a refused certificate. It goes on through lost connections, 408, 429 and 5xx.
         """
-        until = time.monotonic() + _seconds(timeout)
-        if on_status is not None and not callable(on_status):
-            raise TypeError("on_status: expected a function, got " + _kind(on_status))
-        known = backend.status if isinstance(backend, ConnectResponse) else ""
-        if _RANK.get(known, 0) >= _TERMINATING:
-            raise _terminated(BackendState.from_dict({"status": known, "time": ""}, strict=False))
-        watch = self._watch(backend, until, safe=True, ask_first=known == "ready")
-        with closing(watch.states()) as states:
-            for state, new, present in states:
-                if new and on_status is not None:
-                    on_status(state)
-                if _RANK.get(state.status, 0) >= _TERMINATING:
-                    raise _terminated(state)
-                if state.is_ready and present:
-                    return state
-        raise watch.late()
+        deadline = _Deadline(_seconds(timeout))
+        _check_callback(on_status)
+        return self._wait(backend, deadline, on_status)
 
-    def terminate(self, backend: Union[ConnectResponse, str], *, hard: bool = False,
-                  timeout: Optional[float] = None) -> None:
-        """Ends a backend: softly, with time to clean up, or `hard`. Sent once; returns before the state changes.
+    def connect_and_wait(
+        self,
+        request: _RequestLike = None,
+        *,
+        timeout: Optional[float] = 60.0,
+        on_status: _OnStatus = None,
+    ) -> ConnectResponse:
+        """Connects, waits until the backend is ready, and returns the connect's answer.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises as `connect` does; HTTPError 404: no such
-        backend, or gone already.
+        A key is held until its backend has ended, so a connect may give one that is on its way out.
+        Then it connects again, until a new one is started. `timeout`: seconds for all of it; None:
+        for ever. Raises what `connect` and `wait_until_ready` raise; an error after a connect that
+        was answered has that answer as `response`. BackendTerminated is about a backend that this
+        call started.
         """
-        until = self._until(timeout)
+        deadline = _Deadline(_seconds(timeout))
+        _check_callback(on_status)
+        wanted = _as_request(request)
+        pauses = _Pauses(0.1, 2.0)
+        response, state = None, None
+        while True:
+            try:
+                response = self._connect(wanted, deadline)
+                self._wait(response, deadline, on_status)
+                return response
+            except BackendTerminated as error:
+                error.response, state = response, error.state
+                if response is None or response.spawned:
+                    raise
+            except JamsocketError as error:
+                error.response = response
+                if isinstance(error, JamsocketTimeout) and error.last_state is None:
+                    error.last_state = state
+                raise
+            time.sleep(min(pauses.next(), deadline.remaining()))
+
+    def terminate(
+        self, backend: _Backend, *, hard: bool = False, timeout: Optional[float] = None
+    ) -> None:
+        """Ends a backend: softly, with time to clean up, or `hard`. Sent once.
+
+        It returns before the state changes. `timeout`: seconds for the whole call; None: the
+        client's. Raises as `connect` does; HTTPError 404: no such backend, or gone already.
+        """
+        deadline = self._deadline(timeout)
         if type(hard) is not bool:
-            raise TypeError("hard: expected True or False, got " + _kind(hard))
-        _, secrets = self._find(backend)
-        path, document = self._termination(_segment(self._id(backend), "backend"), hard)
-        _json(self._post(path, document, until, secrets), self._base.origin)
+            raise TypeError("hard must be True or False, not " + _kind(hard))
+        response = _as_response(backend)
+        segment = _segment(self._backend_id(backend), "backend")
+        _fetch(self._terminate_request(segment, hard, _response_secrets(response)), deadline)
 
     # What differs between the platforms:
 
-    def _document(self, request: ConnectRequest) -> Dict[str, Any]:
+    def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
         raise NotImplementedError
 
-    def _termination(self, backend: str, hard: bool) -> Tuple[str, Optional[Dict[str, Any]]]:
+    def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
         raise NotImplementedError
-
-    def _status_headers(self, url: _Url) -> List[Tuple[str, str]]:
-        return []
 
     # What does not:
 
-    def _until(self, timeout: Optional[float]) -> float:
-        return time.monotonic() + (self._timeout if timeout is None else _seconds(timeout))
+    def _deadline(self, timeout: Optional[float]) -> _Deadline:
+        return _Deadline(self._timeout if timeout is None else _seconds(timeout))
 
-    def _find(self, backend: Union[ConnectResponse, str]) -> Tuple[_Url, Any]:
-        """The status url of a backend, and the secrets that are known of it."""
-        if isinstance(backend, ConnectResponse):
-            paths = [url.split("/")[3:] for url in (backend.url, backend.ready_url)]
-            return _Url(backend.status_url, "status_url"), [backend.token, backend.secret_token, paths]
-        if not isinstance(backend, str):
-            raise TypeError("backend: expected a ConnectResponse or a string, got " + _kind(backend))
-        if "://" in backend:
-            return _Url(backend, "backend"), None
-        return self._base.extended(self._status_path % _segment(backend, "backend")), None
+    def _connect(self, request: ConnectRequest, deadline: _Deadline) -> ConnectResponse:
+        secrets: List[Any] = [request.auth]
+        if isinstance(request.spawn, SpawnConfig) and request.spawn.executable is not None:
+            secrets.append(request.spawn.executable.env)
+        answer = _fetch(self._connect_request(request, secrets), deadline)
+        return _validated(ConnectResponse, answer.value, self._url.origin)
 
-    def _id(self, backend: Union[ConnectResponse, str]) -> str:
-        if isinstance(backend, ConnectResponse):
-            return backend.backend_id
-        if "://" not in backend:
-            return backend
-        from urllib.parse import unquote
+    def _wait(self, backend: _Backend, deadline: _Deadline, on_status: _OnStatus) -> BackendState:
+        response = _as_response(backend)
+        connected = response.status if response is not None else ""
+        return _wait_until_ready(self._address(backend), deadline, on_status, connected)
 
-        match = re.search(r"/(?:v2/backend|pub/b)/([^/?]+)/status(?:\?|\Z)", backend)
-        if match is None:
-            raise ConfigurationError("backend: expected an id, or a url that ends with /ID/status, got another url")
-        return unquote(match.group(1))
+    def _address(self, backend: _Backend) -> _Address:
+        response = _as_response(backend)
+        secrets = _response_secrets(response)
+        if response is not None and self._asks_at_status_url:
+            url = _Url(response.status_url, "status_url")
+        elif response is None and "://" in str(backend):
+            url = _Url(str(backend), "backend")
+        else:
+            segment = _segment(self._backend_id(backend), "backend")
+            return _Address(
+                self._request("status", secrets, backend=segment),
+                self._request("stream", secrets, backend=segment),
+            )
+        known = _status_path(url)
+        stream_url = url.extended(known.stream_suffix if known else "/stream")
+        return _Address(
+            self._request_to(url, "status", secrets),
+            self._request_to(stream_url, "stream", secrets),
+        )
 
-    def _exchange(self, method: str, url: _Url, until: float, headers: List[Tuple[str, str]], secrets: Any,
-                  body: Optional[bytes] = None) -> _Exchange:
-        own = [value for _, value in self._headers]
-        return _Exchange(method, url, until, self._context, headers, body, [secrets, own])
+    def _backend_id(self, backend: _Backend) -> str:
+        response = _as_response(backend)
+        if response is not None:
+            return response.backend_id
+        text = str.__str__(backend)
+        if "://" not in text:
+            return text
+        known = _status_path(_Url(text, "backend"))
+        if known is None:
+            raise ConfigurationError("backend must be an id, or a url that ends with /ID/status")
+        return known.backend_id
 
-    def _post(self, path: str, document: Optional[Dict[str, Any]], until: float, secrets: Any) -> str:
+    def _request(
+        self,
+        call: str,
+        secrets: Any,
+        *,
+        document: Any = None,
+        query: Optional[Mapping[str, str]] = None,
+        **segments: str,
+    ) -> _HttpRequest:
+        """A request to an endpoint of the client's own url; the segments fill in its path."""
+        path = self._endpoints[call].path.format(**segments)
+        return self._request_to(self._url.extended(path, query), call, secrets, document)
+
+    def _request_to(self, url: _Url, call: str, secrets: Any, document: Any = None) -> _HttpRequest:
         import json
 
-        body = b"" if document is None else json.dumps(document).encode("ascii")
-        headers = [("Accept", "application/json"), *self._headers]
-        with closing(self._exchange("POST", self._base.extended(path), until, headers, secrets, body)) as exchange:
-            return exchange.text()
-
-    def _watch(self, backend: Union[ConnectResponse, str], until: float, **how: bool) -> _Watch:
-        url, secrets = self._find(backend)
-        return _Watch(lambda limit: self._ask(url, limit, secrets),
-                      lambda limit, last_id: self._listen(url, limit, secrets, last_id), until, **how)
-
-    def _ask(self, url: _Url, until: float, secrets: Any) -> _Exchange:
-        return self._exchange("GET", url, until, [("Accept", "application/json"), *self._status_headers(url)], secrets)
-
-    def _listen(self, url: _Url, until: float, secrets: Any, last_id: bytes) -> _Exchange:
-        headers = [("Accept", "text/event-stream"), *self._status_headers(url)]
-        if 0 < len(last_id) < 1000 and min(last_id) >= 0x20 and 0x7F not in last_id:
-            headers.append(("Last-Event-ID", last_id.decode("latin-1")))  # its bytes go out as they came
-        stream = url.extended("-stream" if "/pub/b/" in url.path else "/stream")
-        return self._exchange("GET", stream, until, headers, secrets)
+        endpoint = self._endpoints[call]
+        accepted = "text/event-stream" if call == "stream" else "application/json"
+        headers = {"Accept": accepted, "Cache-Control": "no-cache", "User-Agent": _USER_AGENT}
+        if endpoint.private and url.origin == self._url.origin:
+            headers.update(self._headers)
+        body = None
+        if endpoint.method == "POST":
+            body = b"" if document is None else json.dumps(document).encode("ascii")
+            headers["Content-Type"] = "application/json"
+        secrets = [secrets, _header_secrets(self._headers), url.query]
+        return _HttpRequest(endpoint.method, url, headers, body, secrets, self._ssl_context)
 
 
-def _terminated(state: BackendState) -> BackendTerminated:
-    why = " (%s)" % _known(state.termination_reason, _REASONS) if state.termination_reason else ""
-    return BackendTerminated("the backend is %s%s, so it will not become ready" % (state.status, why), state=state)
+def _response_secrets(response: Optional[ConnectResponse]) -> List[Optional[str]]:
+    """The tokens, and what follows the origin in the urls that let one in."""
+    if response is None:
+        return []
+    urls = [url.partition("://")[2].partition("/")[2] for url in (response.url, response.ready_url)]
+    return [response.token, response.secret_token, *urls]
 
 
 class Jamsocket(_Client):
-    """A client of the hosted platform, or of its dev server. It keeps no connection; threads may share it.
+    """A client of the hosted platform, or of its dev server. Threads may share it.
 
-    `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for `dev=True`, which means the
-    dev server on this machine, at `port`. `timeout`: seconds for a whole `connect`, `status` or `terminate`.
-    `ssl_context`: one that knows a private authority. Raises ConfigurationError.
+    `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for
+    `dev=True`, which means the dev server on this machine, at `port`. `timeout`: seconds for a
+    whole `connect`, `status` or `terminate`. `ssl_context`: one that knows a private authority.
+    Raises ConfigurationError.
     """
 
-    _status_path = "/v2/backend/%s/status"
+    _endpoints = _JAMSOCKET_ENDPOINTS
 
-    def __init__(self, account: Optional[str] = None, service: Optional[str] = None, token: Optional[str] = None, *,
-                 dev: bool = False, port: int = 8080, api_url: str = _API_URL, timeout: float = 60.0,
-                 ssl_context: "Optional[ssl.SSLContext]" = None) -> None:
+    def __init__(
+        self,
+        account: Optional[str] = None,
+        service: Optional[str] = None,
+        token: Optional[str] = None,
+        *,
+        dev: bool = False,
+        port: int = _DEV_PORT,
+        api_url: str = _API_URL,
+        timeout: float = 60.0,
+        ssl_context: "Optional[ssl.SSLContext]" = None,
+    ) -> None:
+        if type(dev) is not bool:
+            raise ConfigurationError("dev must be True or False, not " + _kind(dev))
+        if dev and _setting("api_url", api_url) != _API_URL:
+            raise ConfigurationError("api_url has no effect with dev=True; leave out one of them")
+        if not dev and port != _DEV_PORT:
+            raise ConfigurationError("port has no effect without dev=True; api_url can hold one")
         if dev:
-            if type(port) is not int or not 0 < port < 65536:
-                raise ConfigurationError("port: expected an integer from 1 to 65535, got another value")
+            if not _is_integer(port) or not 0 < port < 65536:
+                shown = port if _is_integer(port) else _kind(port)
+                raise ConfigurationError("port must be an integer from 1 to 65535, not %s" % shown)
             account = service = token = "-"
             api_url = "http://localhost:%d" % port
-        given = {"account": account, "service": service, "token": token}
-        missing = [name for name, value in given.items() if not value]
-        if missing:
-            raise ConfigurationError("expected %s, got nothing: pass it to Jamsocket(), or set %s, or use dev mode "
-                                     "(dev=True, JAMSOCKET_DEV=true)" % (
-                                         ", ".join(missing), ", ".join("JAMSOCKET_" + name.upper() for name in missing)))
-        places = [_setting("account", account), *_setting("service", service).split("/")]
-        if len(places) > 3:
-            raise ConfigurationError("service: expected name or name/environment, got more")
-        if not set(_setting("token", token)) <= _VISIBLE:
-            raise ConfigurationError("token: expected visible ASCII characters, got others")
-        super().__init__(_setting("api_url", api_url), "api_url", [("Authorization", "Bearer %s" % token)], timeout,
-                         ssl_context)
-        path = "/".join(_segment(place, "account or service") for place in places)
-        self._connect_path = "/v2/service/%s/connect" % path
+        self._path = _service_path(account, service, token)
+        headers = {"Authorization": "Bearer " + _setting("token", token)}
+        super().__init__(api_url, "api_url", headers, timeout, ssl_context)
 
     @classmethod
     def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Jamsocket":
-        """A client by JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or, with
-        JAMSOCKET_DEV=true, by JAMSOCKET_DEV_PORT (8080). `env` stands in for os.environ. Raises ConfigurationError."""
+        """A client by the environment; `env` stands in for os.environ.
+
+        JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or,
+        with JAMSOCKET_DEV=true, JAMSOCKET_DEV_PORT (8080). Raises ConfigurationError.
+        """
         return cls(**_jamsocket_settings(os.environ if env is None else env))
 
-    def _document(self, request: ConnectRequest) -> Dict[str, Any]:
-        return request.to_dict()
+    def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
+        return self._request("connect", secrets, document=request.to_dict(), service=self._path)
 
-    def _termination(self, backend: str, hard: bool) -> Tuple[str, Optional[Dict[str, Any]]]:
-        return "/v2/backend/%s/terminate" % backend, {"hard": hard}
+    def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
+        return self._request("terminate", secrets, document={"hard": hard}, backend=segment)
+
+
+def _service_path(account: Any, service: Any, token: Any) -> str:
+    """The path of a service: account and name, and an environment where it has one."""
+    given = {"account": account, "service": service, "token": token}
+    missing = [name for name, value in given.items() if value is None or value == ""]
+    if missing:
+        variables = ", ".join("JAMSOCKET_" + name.upper() for name in missing)
+        raise ConfigurationError(
+            "Jamsocket needs %s: pass it, set %s, or use dev mode (dev=True, JAMSOCKET_DEV=true)"
+            % (", ".join(missing), variables)
+        )
+    places = [_setting("account", account), *_setting("service", service).split("/")]
+    if len(places) > 3:
+        raise ConfigurationError("service must be name or name/environment, with one / at most")
+    if not re.match(r"[\x21-\x7e]+\Z", _setting("token", token)):
+        raise ConfigurationError("token must be of visible ASCII characters")
+    return "/".join(_segment(place, "account or service") for place in places)
 
 
 class Plane(_Client):
     """A client of a self-hosted Plane controller, with the methods of Jamsocket.
 
-    `image`: the backends' container image; a request's `tag` replaces its tag. `pool`: the drones that may run them.
-    `namespace`: what their keys are unique in. `headers`: for a reverse proxy before the controller; they are secrets
-    and sent to the controller's origin alone. Raises ConfigurationError.
+    `image`: the backends' container image; a request's `tag` replaces its tag. `pool`: the drones
+    that may run them. `namespace`: what their keys are unique in. `headers`: for a reverse proxy
+    before the controller; they are secrets, sent to the controller's origin alone. Raises
+    ConfigurationError.
     """
 
-    _connect_path = "/ctrl/connect"
-    _status_path = "/pub/b/%s/status"
+    _endpoints = _PLANE_ENDPOINTS
+    _asks_at_status_url = False  # what a controller says of its address is often out of reach
 
-    def __init__(self, url: str = "http://localhost:8080", *, image: str, pool: Optional[str] = None,
-                 namespace: Optional[str] = None, timeout: float = 60.0,
-                 ssl_context: "Optional[ssl.SSLContext]" = None, headers: Optional[Mapping[str, str]] = None) -> None:
-        super().__init__(_setting("url", url), "url", _header_fields(headers), timeout, ssl_context)
+    def __init__(
+        self,
+        url: str = "http://localhost:8080",
+        *,
+        image: str,
+        pool: Optional[str] = None,
+        namespace: Optional[str] = None,
+        timeout: float = 60.0,
+        ssl_context: "Optional[ssl.SSLContext]" = None,
+        headers: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        super().__init__(url, "url", _checked_headers(headers), timeout, ssl_context)
         self._image = _setting("image", image)
         self._pool = None if pool is None else _setting("pool", pool)
         self._namespace = None if namespace is None else _setting("namespace", namespace)
 
     @classmethod
     def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Plane":
-        """A client by PLANE_URL and PLANE_IMAGE. `env` stands in for os.environ. Raises ConfigurationError."""
+        """A client by the environment; `env` stands in for os.environ.
+
+        PLANE_URL, PLANE_IMAGE and, where set, PLANE_POOL, PLANE_NAMESPACE and PLANE_AUTHORIZATION
+        (the Authorization header for what stands before the controller). Raises ConfigurationError.
+        """
         return cls(**_plane_settings(os.environ if env is None else env))
 
-    def _document(self, request: ConnectRequest) -> Dict[str, Any]:
-        """Plane's spelling of a request."""
-        document = request.to_dict()
-        key, spawn = document.pop("key", None), document.pop("spawn", None)
-        if key is not None:
-            document["key"] = {"name": key}
-            if self._namespace is not None:
-                document["key"]["namespace"] = self._namespace
-        if spawn is not False:
-            config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {}
-            image, tag = self._image, config.pop("tag", None)
-            if tag is not None:
-                path, slash, name = image.partition("@")[0].rpartition("/")
-                image = path + slash + name.partition(":")[0] + ":" + tag
-            config["executable"] = {"image": image, **config.get("executable", {})}
-            if self._pool is not None:
-                config["pool"] = self._pool
-            document["spawn_config"] = config
-        return document
+    def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
+        document = _plane_document(request, self._image, self._pool, self._namespace)
+        return self._request("connect", secrets, document=document)
 
-    def _termination(self, backend: str, hard: bool) -> Tuple[str, Optional[Dict[str, Any]]]:
-        return "/ctrl/b/%s/%s-terminate" % (backend, "hard" if hard else "soft"), None
-
-    def _status_headers(self, url: _Url) -> List[Tuple[str, str]]:
-        return self._headers if url.origin == self._base.origin else []
+    def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
+        call = "hard-terminate" if hard else "soft-terminate"
+        return self._request(call, secrets, backend=segment)
 
 
-def _header_fields(headers: Any) -> List[Tuple[str, str]]:
+def _checked_headers(headers: Any) -> Dict[str, str]:
+    """A copy of a client's own headers, or ConfigurationError."""
+    own = ["host", "connection", "content-length", "content-type", "transfer-encoding"]
+    own += ["accept-encoding"]
+    checked: Dict[str, str] = {}
     try:
-        fields = list(_mapping({} if headers is None else headers, "headers").items())
-        sound = all(name and set(name) <= _VISIBLE - set('"(),/:;<=>?@[\\]{}') and name.lower() not in _OWN_HEADERS
-                    and type(value) is str and set(value) <= _VISIBLE | {" "} for name, value in fields)
+        given = _mapping({} if headers is None else headers, ("headers",))
+        for name, value in given.items():
+            is_name = re.match(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", name) and name.lower() not in own
+            if is_name and isinstance(value, str) and re.match(r"[\x20-\x7e]*\Z", value):
+                checked[name] = str.__str__(value)
     except Exception:
-        sound = False
-    if not sound:
-        raise ConfigurationError("headers: expected a mapping of names to values, all visible ASCII, and none of "
-                                 + ", ".join(_OWN_HEADERS))
-    return fields
+        given = {"": ""}  # a foreign mapping's error; its text may hold anything
+    if len(checked) < len(given):
+        raise ConfigurationError(
+            "headers must map names to values, both of visible ASCII, and none of the names may be"
+            " one of " + ", ".join(own)
+        )
+    return checked
 
 
-# ---- The environment and the two functions ---------------------------------------------------------------------------
+# ---- Functions -------------------------------------------------------------------------------
+
+
+def _variable(env: Mapping[str, str], name: str) -> Optional[str]:
+    """A variable of the environment; None where it is not set, or empty."""
+    value = env.get(name)
+    if value is None or value == "":
+        return None
+    return _setting(name, value)
 
 
 def _jamsocket_settings(env: Mapping[str, str]) -> Dict[str, Any]:
-    dev = env.get("JAMSOCKET_DEV", "").lower()
-    if dev not in ("true", "false", ""):
-        raise ConfigurationError("JAMSOCKET_DEV: expected true or false, got another word")
+    dev = (_variable(env, "JAMSOCKET_DEV") or "false").lower()
+    if dev not in ("true", "false"):
+        raise ConfigurationError("JAMSOCKET_DEV must be true or false, not " + _word(dev))
     if dev == "true":
-        port = env.get("JAMSOCKET_DEV_PORT") or "8080"
+        port = _variable(env, "JAMSOCKET_DEV_PORT") or str(_DEV_PORT)
         if not re.match(r"[0-9]{1,5}\Z", port):
-            raise ConfigurationError("JAMSOCKET_DEV_PORT: expected an integer from 1 to 65535, got another value")
+            raise ConfigurationError("JAMSOCKET_DEV_PORT must be an integer from 1 to 65535")
         return {"dev": True, "port": int(port)}
-    settings: Dict[str, Any] = {name: env.get("JAMSOCKET_" + name.upper()) for name in ("account", "service", "token")}
-    return {**settings, "api_url": env.get("JAMSOCKET_API_URL") or _API_URL}
+    return {
+        "account": _variable(env, "JAMSOCKET_ACCOUNT"),
+        "service": _variable(env, "JAMSOCKET_SERVICE"),
+        "token": _variable(env, "JAMSOCKET_TOKEN"),
+        "api_url": _variable(env, "JAMSOCKET_API_URL") or _API_URL,
+    }
 
 
 def _plane_settings(env: Mapping[str, str]) -> Dict[str, Any]:
-    missing = [name for name in ("PLANE_URL", "PLANE_IMAGE") if not env.get(name)]
+    missing = [name for name in ("PLANE_URL", "PLANE_IMAGE") if _variable(env, name) is None]
     if missing:
-        raise ConfigurationError("expected %s in the environment, got nothing" % " and ".join(missing))
-    return {"url": env["PLANE_URL"], "image": env["PLANE_IMAGE"]}
+        raise ConfigurationError("Plane needs %s in the environment" % " and ".join(missing))
+    authorization = _variable(env, "PLANE_AUTHORIZATION")
+    return {
+        "url": _variable(env, "PLANE_URL"),
+        "image": _variable(env, "PLANE_IMAGE"),
+        "pool": _variable(env, "PLANE_POOL"),
+        "namespace": _variable(env, "PLANE_NAMESPACE"),
+        "headers": None if authorization is None else {"Authorization": authorization},
+    }
 
 
 def _client_from_env(**options: Any) -> _Client:
-    """Jamsocket, unless Plane alone is set up."""
-    named = any(os.environ.get("JAMSOCKET_" + name) for name in ("DEV", "ACCOUNT", "SERVICE", "TOKEN"))
-    if os.environ.get("PLANE_URL") and not named:
+    """Plane, where it alone is set up; else Jamsocket."""
+    names = ("JAMSOCKET_DEV", "JAMSOCKET_ACCOUNT", "JAMSOCKET_SERVICE", "JAMSOCKET_TOKEN")
+    if os.environ.get("PLANE_URL") and not any(os.environ.get(name) for name in names):
         return Plane(**_plane_settings(os.environ), **options)
     return Jamsocket(**_jamsocket_settings(os.environ), **options)
 
 
-def connect(request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, account: Optional[str] = None,
-            service: Optional[str] = None, token: Optional[str] = None, dev: bool = False, port: int = 8080,
-            api_url: str = _API_URL, timeout: float = 60.0,
-            ssl_context: "Optional[ssl.SSLContext]" = None) -> ConnectResponse:
-    """`connect` of a client made for it: of the arguments or, without credentials and `dev`, of the environment (as
-    Jamsocket.from_env, or Plane.from_env where PLANE_URL is set and no Jamsocket variable)."""
-    if dev or not account is service is token is None:
-        client: _Client = Jamsocket(account, service, token, dev=dev, port=port, api_url=api_url, timeout=timeout,
-                                    ssl_context=ssl_context)
+def connect(
+    request: _RequestLike = None,
+    *,
+    account: Optional[str] = None,
+    service: Optional[str] = None,
+    token: Optional[str] = None,
+    dev: bool = False,
+    port: int = _DEV_PORT,
+    api_url: str = _API_URL,
+    timeout: float = 60.0,
+    ssl_context: "Optional[ssl.SSLContext]" = None,
+) -> ConnectResponse:
+    """`connect` of a client that is made for this call.
+
+    It is made of the arguments or, without credentials and `dev`, of the environment: as
+    Jamsocket.from_env does, or Plane.from_env where PLANE_URL is set and no Jamsocket variable.
+    """
+    client: _Client
+    if dev or any(setting is not None for setting in (account, service, token)):
+        client = Jamsocket(
+            account,
+            service,
+            token,
+            dev=dev,
+            port=port,
+            api_url=api_url,
+            timeout=timeout,
+            ssl_context=ssl_context,
+        )
+    elif api_url != _API_URL or port != _DEV_PORT:
+        raise ConfigurationError(
+            "api_url and port have no effect without credentials in the call: the environment"
+            " says where to connect (JAMSOCKET_API_URL, JAMSOCKET_DEV_PORT, PLANE_URL)"
+        )
     else:
         client = _client_from_env(timeout=timeout, ssl_context=ssl_context)
     return client.connect(request)
 
 
-def wait_until_ready(backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
-                     on_status: Optional[Callable[[BackendState], None]] = None,
-                     ssl_context: "Optional[ssl.SSLContext]" = None) -> BackendState:
-    """Jamsocket.wait_until_ready for a ConnectResponse or a status url; it needs no credentials."""
+def wait_until_ready(
+    backend: _Backend,
+    *,
+    timeout: Optional[float] = 60.0,
+    on_status: _OnStatus = None,
+    ssl_context: "Optional[ssl.SSLContext]" = None,
+) -> BackendState:
+    """Jamsocket.wait_until_ready for a ConnectResponse or a status url, without credentials."""
     if isinstance(backend, str) and "://" not in backend:
-        raise ConfigurationError("backend: expected a status url, got another string (only a client can take an id)")
-    return _Client(_API_URL, "", [], None, ssl_context).wait_until_ready(backend, timeout=timeout, on_status=on_status)
+        raise ConfigurationError("backend must be a status url; only a client can take an id")
+    client = Jamsocket(dev=True, ssl_context=ssl_context)
+    return client.wait_until_ready(backend, timeout=timeout, on_status=on_status)
 
 
-# ---- The command line ------------------------------------------------------------------------------------------------
+# ---- Command line ----------------------------------------------------------------------------
 
 _HELP = """\
 Start Jamsocket session backends, wait for them, watch and end them.
 
-Credentials come from the environment: JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN (and JAMSOCKET_API_URL); or
-JAMSOCKET_DEV=true (and JAMSOCKET_DEV_PORT) for a dev server on this machine; or PLANE_URL and PLANE_IMAGE for a
+Credentials come from the environment: JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN (and
+JAMSOCKET_API_URL); or JAMSOCKET_DEV=true (and JAMSOCKET_DEV_PORT) for a dev server on this machine;
+or PLANE_URL and PLANE_IMAGE (and PLANE_POOL, PLANE_NAMESPACE, PLANE_AUTHORIZATION) for a
 self-hosted Plane. BACKEND is a backend's id, or its status url, which needs no credentials.
 """
 _EPILOG = """\
 example:      url=$(%(prog)s connect --key board-42 --wait --format url) && curl "$url"
-exit status:  0 done   1 the platform's or the network's error   2 usage, configuration or invalid data
-              3 refused credentials   4 deadline passed   5 the backend terminated   130 interrupted
+exit status:  0 done   1 the platform's or the network's error   2 usage, configuration or invalid
+              data   3 refused credentials   4 deadline passed   5 the backend terminated
+              130 interrupted
 """
+_EXIT_STATUSES: Dict[type, int] = {
+    ValidationError: 2,
+    ConfigurationError: 2,
+    AuthenticationError: 3,
+    JamsocketTimeout: 4,
+    BackendTerminated: 5,
+}
+_INTERRUPTED = 130
 
 
 def _parser() -> "argparse.ArgumentParser":
@@ -1751,153 +2689,258 @@ def _parser() -> "argparse.ArgumentParser":
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> Any:
-            message = re.sub(r": ['\"].*", "", message, flags=re.DOTALL)  # what was given may be a secret
-            raise ConfigurationError("%s; see %s --help" % (message, self.prog))
+            problem = re.sub(
+                r": ['\"].*", "", message, flags=re.DOTALL
+            )  # the value may be a secret
+            raise ConfigurationError("%s; see %s --help" % (problem, self.prog))
 
-    parser = Parser(prog=os.path.basename(sys.argv[0] or "") or "jamsocket-lite", description=_HELP, epilog=_EPILOG,
-                    allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    quiet = "no progress on standard error"
+    program = os.path.basename(sys.argv[0]) if sys.argv else ""
+    parser = Parser(
+        prog=program or "jamsocket-lite",
+        description=_HELP,
+        epilog=_EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    parser.add_argument("--quiet", action="store_true", help=quiet)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.required = True
-    for command, text, timeout in (
-            ("connect", "start a backend, or find the one that holds a key; print the answer", "60"),
-            ("wait", "wait until it is ready; print its state", "60"), ("status", "print its state", ""),
-            ("stream", "print each of its states as a line, until it is terminated", "none"), ("terminate", "end it", "")):
-        added = commands.add_parser(command, help=text, description=text, allow_abbrev=False)
-        added.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress on standard error")
+
+    def add(name: str, text: str, timeout: str = "") -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        left = argparse.SUPPRESS  # what stood before the command
+        command.add_argument("--quiet", action="store_true", default=left, help=quiet)
         if timeout:
-            added.add_argument("--timeout", metavar="S", type=float, help="seconds for all of it (%s)" % timeout)
-        if command == "terminate":
-            added.add_argument("--hard", action="store_true", help="at once, without time to clean up")
-        if command != "connect":
-            added.add_argument("backend", metavar="BACKEND", help="its id or its status url")
-            continue
-        for option, value, text in (
-                ("--key", "K", "the key that the backend holds"), ("--tag", "T", "the image's tag"),
-                ("--cluster", "C", "where to run it"), ("--user", "U", "who will use it"),
-                ("--auth", "JSON", "an object that is handed to the backend"),
-                ("--request", "JSON", "a whole request instead of these options; - reads it from standard input, so "
-                 "that other users of the machine cannot see it")):
-            added.add_argument(option, metavar=value, help=text)
-        added.add_argument("--no-spawn", action="store_true", help="only find one, never start one")
-        added.add_argument("--env", metavar="NAME=VALUE", action="append", help="a variable for it; repeatable")
-        added.add_argument("--max-idle-seconds", metavar="N", type=int, help="end it when nobody used it for so long")
-        added.add_argument("--lifetime-limit-seconds", metavar="N", type=int, help="end it after so long")
-        added.add_argument("--wait", action="store_true", help="wait until it is ready")
-        added.add_argument("--format", choices=("json", "url"), default="json", help="all of the answer, or its url (json)")
+            text = "seconds for all of it (%s)" % timeout
+            command.add_argument("--timeout", metavar="S", type=float, help=text)
+        if name != "connect":
+            command.add_argument("backend", metavar="BACKEND", help="its id or its status url")
+        return command
+
+    _add_connect_options(add("connect", "start a backend, or find the one that holds a key", "60"))
+    add("wait", "wait until it is ready; print its state", "60")
+    add("status", "print its state")
+    add("stream", "print each of its states as a line, until it is terminated", "none")
+    terminate = add("terminate", "end it")
+    terminate.add_argument("--hard", action="store_true", help="at once, without time to clean up")
     return parser
 
 
-def _requested(options: "argparse.Namespace") -> ConnectRequest:
+def _add_connect_options(parser: "argparse.ArgumentParser") -> None:
+    add = parser.add_argument
+    add("--key", metavar="K", help="the key that the backend holds")
+    add("--no-spawn", action="store_true", help="only find one, never start one")
+    add("--tag", metavar="T", help="the image's tag")
+    add("--cluster", metavar="C", help="where to run it")
+    add("--env", metavar="NAME=VALUE", action="append", help="a variable for it; repeatable")
+    add("--max-idle-seconds", metavar="N", type=int, help="end it once unused for so long")
+    add("--lifetime-limit-seconds", metavar="N", type=int, help="end it after so long")
+    add("--user", metavar="U", help="who will use it")
+    add("--auth", metavar="JSON", help="an object that is handed to the backend")
+    add(
+        "--request",
+        metavar="JSON",
+        help="a whole request instead of these options; - reads it from standard input, so that"
+        " other users of the machine cannot see it",
+    )
+    add("--wait", action="store_true", help="wait until it is ready")
+    add("--format", choices=("json", "url"), default="json", help="all of the answer, or its url")
+
+
+def _asked_for(options: "argparse.Namespace") -> ConnectRequest:
     """The request that the options of `connect` make."""
-
-    def given(**fields: Any) -> Dict[str, Any]:
-        return {name: value for name, value in fields.items() if value is not None}
-
-    def parsed(option: str, text: Optional[str]) -> Any:
-        return None if text is None else _json(text, option, math.inf)
-
     pairs = [pair.partition("=") for pair in options.env or ()]
     if not all(mark for _, mark, _ in pairs):
-        raise ConfigurationError("--env: expected NAME=VALUE, got something without =")
-    spawn = given(tag=options.tag, cluster=options.cluster, max_idle_seconds=options.max_idle_seconds,
-                  lifetime_limit_seconds=options.lifetime_limit_seconds,
-                  executable={"env": {name: value for name, _, value in pairs}} if pairs else None)
+        raise ConfigurationError("--env must be NAME=VALUE")
+    spawn: Dict[str, Any] = {
+        "tag": options.tag,
+        "cluster": options.cluster,
+        "max_idle_seconds": options.max_idle_seconds,
+        "lifetime_limit_seconds": options.lifetime_limit_seconds,
+        "executable": {"env": {name: value for name, _, value in pairs}} if pairs else None,
+    }
+    has_spawn = any(value is not None for value in spawn.values())
+    if has_spawn and options.no_spawn:
+        raise ConfigurationError("--no-spawn does not go with options that say how to spawn")
+    request: Dict[str, Any] = {"key": options.key, "user": options.user}
+    if has_spawn or options.no_spawn:
+        request["spawn"] = spawn if has_spawn else False
+    if options.auth is not None:
+        request["auth"] = _parsed("--auth", options.auth.encode("utf-8", "surrogateescape"))
+    if options.request is None:
+        return ConnectRequest.from_dict(request)
+    if any(value is not None for value in request.values()):
+        raise ConfigurationError("--request does not go with options that make a request")
+    if options.request == "-":
+        return ConnectRequest.from_dict(_parsed("--request", _standard_input()))
+    text = options.request.encode("utf-8", "surrogateescape")
+    return ConnectRequest.from_dict(_parsed("--request", text))
+
+
+def _parsed(option: str, text: bytes) -> Any:
     try:
-        request = given(key=options.key, user=options.user, auth=parsed("--auth", options.auth),
-                        spawn=False if options.no_spawn else spawn or None)
-        text = sys.stdin.read() if options.request == "-" and sys.stdin else options.request
-        whole = parsed("--request", text)
-    except (ProtocolError, OSError, UnicodeError) as error:
-        problem = str(error) if isinstance(error, ProtocolError) else "--request: standard input cannot be read as text"
-    else:
-        if spawn and options.no_spawn or request and text is not None:
-            raise ConfigurationError("expected --no-spawn, or --request, or the options that say what to start; got both")
-        return ConnectRequest.from_dict(request if text is None else whole)
-    raise ConfigurationError(problem)
+        return _json(text, option)
+    except ProtocolError:
+        pass
+    raise ConfigurationError("%s must be JSON in UTF-8" % option)
+
+
+def _standard_input() -> bytes:
+    """All of it, whatever the locale: a request is UTF-8."""
+    try:
+        binary = getattr(sys.stdin, "buffer", None)
+        if binary is not None:
+            return bytes(binary.read())
+        if sys.stdin is not None:  # a program's own
+            return sys.stdin.read().encode("utf-8")
+    except (OSError, ValueError):
+        pass
+    raise ConfigurationError("--request - needs standard input, which cannot be read")
+
+
+def _write(stream: Any, text: str) -> None:
+    """Writes at once: what a buffer keeps may fail when the process ends. Raises OSError."""
+    if stream is None:  # closed, or a program without a console
+        return
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    data = text.encode(encoding, "backslashreplace")
+    try:
+        stream.flush()
+        descriptor = stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):  # a program's own stream
+        stream.write(data.decode(encoding))
+        return
+    except ValueError:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _write_if_possible(stream: Any, text: str) -> None:
+    try:
+        _write(stream, text)
+    except (OSError, ValueError):
+        pass
+
+
+class _OutputFailed(Exception):
+    """Standard output takes no more."""
+
+
+def _show(text: str) -> None:
+    """Writes a line to standard output."""
+    try:
+        _write(sys.stdout, text + "\n")
+        return
+    except BrokenPipeError:
+        problem = ""  # who read it has left
+    except (OSError, ValueError) as error:
+        problem = "cannot write to standard output: %s" % getattr(error, "strerror", "it is closed")
+    raise _OutputFailed(problem)
+
+
+def _show_record(record: _Record) -> None:
+    import json
+
+    _show(json.dumps(record.to_dict()))
 
 
 class _Progress:
     """Shows each status on standard error: in one place on a terminal, elsewhere a line each."""
 
-    backend = ""  # which one, once that is known
-
     def __init__(self, shown: bool) -> None:
         self._stream = sys.stderr if shown else None
-        self._redraws = getattr(self._stream, "isatty", bool)()
+        self._redraws = bool(getattr(self._stream, "isatty", bool)())
         self._width = 0
 
     def __call__(self, state: BackendState) -> None:
-        text = "%s: %s" % (self.backend or "backend", _known(state.status, _STATUSES))
-        _print(self._stream, "\r" + text.ljust(self._width) if self._redraws else text + "\n")
+        text = "backend: %s" % _word(state.status)
+        line = "\r" + text.ljust(self._width) if self._redraws else text + "\n"
+        _write_if_possible(self._stream, line)
         self._width = len(text)
 
     def end(self) -> None:
         if self._redraws and self._width:
-            _print(self._stream, "\n")
+            _write_if_possible(self._stream, "\n")
 
 
-def _print(stream: Any, text: str) -> None:
-    if stream is not None:  # as in programs without a console
-        stream.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-        stream.flush()
+def _command_client(options: "argparse.Namespace") -> _Client:
+    """The environment's client; for a status url, where it names none, one without credentials."""
+    by_url = "://" in getattr(options, "backend", "") and options.command != "terminate"
+    try:
+        return _client_from_env()
+    except ConfigurationError:
+        if not by_url:
+            raise
+    return Jamsocket(dev=True)
 
 
 def _run(options: "argparse.Namespace", progress: _Progress) -> None:
-    import json
-
-    def show(answer: Any) -> None:
-        _print(sys.stdout, (answer if isinstance(answer, str) else json.dumps(answer.to_dict())) + "\n")
-
+    client = _command_client(options)
     timeout = getattr(options, "timeout", None)
-    until = time.monotonic() + _seconds(60.0 if timeout is None else timeout)
-    by_url = "://" in getattr(options, "backend", "") and options.command != "terminate"
-    client = _Client(_API_URL, "", [], 60.0, None) if by_url else _client_from_env()
     if options.command == "connect":
-        response = client.connect(_requested(options), timeout=until - time.monotonic())
-        progress.backend = "backend " + _hush(response.backend_id, None)  # an error must not lose it
-        if options.wait:
-            client.wait_until_ready(response, timeout=max(until - time.monotonic(), 0.001), on_status=progress)
-        show(response.url if options.format == "url" else response)
+        _run_connect(options, client, 60.0 if timeout is None else timeout, progress)
     elif options.command == "wait":
-        show(client.wait_until_ready(options.backend, timeout=until - time.monotonic(), on_status=progress))
+        seconds = 60.0 if timeout is None else timeout
+        state = client.wait_until_ready(options.backend, timeout=seconds, on_status=progress)
+        _show_record(state)
     elif options.command == "status":
-        show(client.status(options.backend))
+        _show_record(client.status(options.backend))
     elif options.command == "stream":
-        for state in client.status_stream(options.backend, timeout=timeout):
-            show(state)
+        with closing(client.status_stream(options.backend, timeout=timeout)) as states:
+            for state in states:
+                _show_record(state)
     else:
         client.terminate(options.backend, hard=options.hard)
 
 
+def _run_connect(
+    options: "argparse.Namespace", client: _Client, timeout: float, progress: _Progress
+) -> None:
+    _seconds(timeout)  # a wrong one is told before standard input is read
+    request = _asked_for(options)
+    if options.wait:
+        response = client.connect_and_wait(request, timeout=timeout, on_status=progress)
+    else:
+        response = client.connect(request, timeout=timeout)
+    if options.format == "json":
+        _show_record(response)
+    elif re.match(r"(?i)https?://[\x21-\x7e]+\Z", response.url):
+        _show(response.url)
+    else:
+        failure = ProtocolError("the platform sent a url that is none: not http, or not ASCII")
+        failure.response = response
+        raise failure
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The command line; returns the exit status. `argv`: the arguments, instead of the process's."""
+    """The command line; returns the exit status. `argv`: the arguments, not the process's."""
     progress = _Progress(False)
     try:
         options, others = _parser().parse_known_args(argv)
         if others:  # only the names, for someone may have passed a token
             names = [other.partition("=")[0] for other in others if other.startswith("--")]
-            raise ConfigurationError("unknown arguments%s; see --help (credentials come from the environment alone)"
-                                     % "".join(" " + name for name in names))
+            raise ConfigurationError(
+                "unknown arguments%s; see --help (credentials come from the environment alone)"
+                % "".join(" " + name for name in names)
+            )
         progress = _Progress(not options.quiet)
         _run(options, progress)
         return 0
     except KeyboardInterrupt:
-        text, status = "interrupted", 130
+        text, status = "interrupted", _INTERRUPTED
     except JamsocketError as error:
-        statuses = {ValidationError: 2, ConfigurationError: 2, AuthenticationError: 3, JamsocketTimeout: 4,
-                    BackendTerminated: 5}
-        text = progress.backend + ": " + str(error) if progress.backend else str(error)
-        status = statuses.get(type(error), 1)
-    except OSError as error:  # standard output takes no more, nor will it when the process ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if isinstance(error, BrokenPipeError):
-            return 1
-        text, status = "cannot write: %s" % error.strerror, 1
+        text, status = str(error), _EXIT_STATUSES.get(type(error), 1)
+        if error.response is not None:  # so that the backend can be found, and ended
+            text = "backend %s: %s" % (error.response.backend_id, text)
+    except _OutputFailed as error:
+        text, status = str(error), 1
     finally:
         progress.end()
-    _print(sys.stderr, "jamsocket-lite: %s\n" % text)
+    if text:
+        _write_if_possible(sys.stderr, "jamsocket-lite: %s\n" % _printable(text))
     return status
 
 
