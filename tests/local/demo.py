@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The main job, on this machine: `make demo`. Standard library only; nothing is left running.
 
-Starts tests/local/local_platform.py as a process, connects, waits until the backend is ready, calls its url, prints the
-answer, ends it; then the same with a self-hosted Plane's API, where only the client is made differently.
+Starts tests/local/local_platform.py as a process, connects, waits until the backend is ready, calls
+its url, prints the answer, ends it; then the same with a self-hosted Plane's API, where only the
+client is made differently.
 """
 
 import re
@@ -26,14 +27,15 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 @contextmanager
 def platform(*options: str) -> Iterator[str]:
     """The platform's url, while its process runs. Its backends end with it."""
+    command = [sys.executable, str(HERE / "local_platform.py"), "--port", "0", *options]
     process: "subprocess.Popen[Any]" = subprocess.Popen(
-        [sys.executable, str(HERE / "local_platform.py"), "--port", "0", *options], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        universal_newlines=True)
     assert process.stdout is not None
     try:
         match = re.search(r"http://\S+", process.stdout.readline())
         if match is None:
-            raise SystemExit("demo: the local platform did not start; try python3 tests/local/local_platform.py --port 0")
+            raise SystemExit("demo: the local platform did not start; try %s" % " ".join(command))
         yield match.group()
     finally:
         process.send_signal(signal.SIGTERM)
@@ -51,15 +53,16 @@ def show(state: BackendState) -> None:
 
 def run(client: Union[Jamsocket, Plane]) -> None:
     """The same code for both."""
-    response = client.connect({"key": "demo", "spawn": {"max_idle_seconds": 60}})
+    request = {"key": "demo", "spawn": {"max_idle_seconds": 60}}
+    backend = client.connect_and_wait(request, timeout=30, on_status=show)
     try:
-        print("   backend %s, %s" % (response.backend_id, "started" if response.spawned else "found"), flush=True)
-        client.wait_until_ready(response, timeout=30, on_status=show)
-        with DIRECT.open(response.url, timeout=10) as answer:
+        how = "started" if backend.spawned else "found"
+        print("   backend %s, %s" % (backend.backend_id, how), flush=True)
+        with DIRECT.open(backend.url, timeout=10) as answer:
             print("   its url answers: " + answer.read().decode("utf-8").strip(), flush=True)
     finally:
-        client.terminate(response)
-    for state in client.status_stream(response, timeout=30):
+        client.terminate(backend)
+    for state in client.status_stream(backend, timeout=30):
         if state.is_terminated:
             print("   %s (%s)" % (state.status, state.termination_reason), flush=True)
 

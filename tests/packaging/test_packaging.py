@@ -242,7 +242,7 @@ def test_the_demo_shows_both_platforms_and_leaves_nothing(tmp_path: Path) -> Non
     halves = said.split("Plane(")
     assert len(halves) == 2 and halves[0].startswith("Jamsocket(")
     for half in halves:
-        order = ["backend ", "... ready", "its url answers: Hello from session backend",
+        order = ["... ready", "   backend ", "its url answers: Hello from session backend",
                  "terminated"]
         places = [half.find(text) for text in order]
         assert -1 not in places and places == sorted(places), half
