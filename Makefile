@@ -4,7 +4,7 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all fuzz bench lint types wheel clean
+.PHONY: help demo test test-slow test-all fuzz bench lint types stub wheel clean
 
 help: ## Show this (needs nothing)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ lint: types ## The same as types (needs what test needs)
 
 types: .venv ## mypy --strict on the module and the tests (needs what test needs)
 	.venv/bin/python -m mypy
+
+stub: .venv ## Make the stub from the module (needs what test needs)
+	.venv/bin/python tests/dev/stub.py
 
 wheel: .venv ## Build dist/*.whl (needs what test needs)
 	rm -rf build

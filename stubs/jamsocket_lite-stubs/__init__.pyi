@@ -1,59 +1,107 @@
-"""Jamsocket and Plane from Python, in one file. What type checkers and editors read of it, where it is installed."""
+"""Jamsocket from Python, in one file, with the standard library alone. Copy it beside your code.
+
+Made by `make stub`: what type checkers and editors read where jamsocket_lite is installed.
+"""
 
 import ssl
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Generator, Literal, Mapping, Optional, Sequence, Type, TypeVar, Union
-
-_T = TypeVar("_T")
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generator,
+    Literal,
+    Mapping,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+    Union,
+)
 
 __version__: str
-
 __all__ = [
-    "Jamsocket", "Plane", "connect", "wait_until_ready",
-    "ConnectRequest", "SpawnConfig", "Executable", "ResourceLimits", "ConnectResponse", "BackendState",
-    "BackendStatus", "TerminationKind", "TerminationReason",
-    "JamsocketError", "ValidationError", "ConfigurationError", "NetworkError", "ProtocolError", "HTTPError",
-    "AuthenticationError", "RateLimitError", "JamsocketTimeout", "BackendTerminated",
+    "Jamsocket",
+    "Plane",
+    "connect",
+    "wait_until_ready",
+    "ConnectRequest",
+    "SpawnConfig",
+    "Executable",
+    "ResourceLimits",
+    "ConnectResponse",
+    "BackendState",
+    "BackendStatus",
+    "TerminationKind",
+    "TerminationReason",
+    "JamsocketError",
+    "ValidationError",
+    "ConfigurationError",
+    "NetworkError",
+    "ProtocolError",
+    "HTTPError",
+    "AuthenticationError",
+    "RateLimitError",
+    "JamsocketTimeout",
+    "BackendTerminated",
 ]
-
 BackendStatus = Literal[
-    "scheduled", "loading", "starting", "waiting", "ready", "terminating", "hard-terminating", "terminated"
+    "scheduled",
+    "loading",
+    "starting",
+    "waiting",
+    "ready",
+    "terminating",
+    "hard-terminating",
+    "terminated",
 ]
 TerminationKind = Literal["soft", "hard"]
-TerminationReason = Literal["swept", "external", "key_expired", "lost", "startup_timeout", "internal_error"]
-
-# ---- Errors ----
+TerminationReason = Literal[
+    "swept", "external", "key_expired", "lost", "startup_timeout", "internal_error"
+]
 
 class JamsocketError(Exception):
-    """The base of all errors of this module. No text of theirs holds a secret."""
+    """The base of all errors of this module. No text of theirs shows a secret.
+
+    `response` is the answer to the connect before it, where `connect_and_wait` raised the error.
+    """
+    response: 'Optional[ConnectResponse]' = None
+    def __reduce__(self) -> Any: ...
 
 class ValidationError(JamsocketError, ValueError):
-    """Data that breaks the types' rules. `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`."""
+    """Data that breaks the types' rules.
 
+    `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`.
+    """
     path: str
     def __init__(self, message: str = "", *, path: str = "") -> None: ...
 
 class ConfigurationError(JamsocketError, ValueError):
-    """Missing or malformed credentials, environment, url, port or timeout; https where Python has no `ssl`."""
+    """Missing or malformed credentials, environment, url, port or timeout; https without `ssl`."""
 
 class NetworkError(JamsocketError, OSError):
     """No whole answer: name lookup, refused, reset, cut short, TLS, a proxy's refusal."""
 
 class ProtocolError(JamsocketError):
-    """An answer that is not the API's: not JSON, of the wrong shape, too large, a redirect, not an event stream."""
+    """An answer that is not the API's: not JSON, of the wrong shape, too large, a redirect."""
 
 class HTTPError(JamsocketError):
     """The server answered with status 400 or above.
 
-    `code` and `request_id` are the platform's (Plane's `kind` and `id`), `retry_after` is in seconds.
+    `code` and `request_id` are the platform's (Plane's `kind` and `id`), `retry_after` is in
+    seconds.
     """
-
     status: int
     code: Optional[str]
     request_id: Optional[str]
     retry_after: Optional[float]
     def __init__(
-        self, message: str = "", *, status: int = 0, code: Optional[str] = None, request_id: Optional[str] = None,
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        code: Optional[str] = None,
+        request_id: Optional[str] = None,
         retry_after: Optional[float] = None,
     ) -> None: ...
 
@@ -61,124 +109,125 @@ class AuthenticationError(HTTPError):
     """Status 401, 403 or 407: the credentials were refused."""
 
 class RateLimitError(HTTPError):
-    """Status 429: too many requests; `retry_after` says how long to stay away, where the server did."""
+    """Status 429: too many requests; `retry_after` says how long to stay away, if the server did."""
 
 class JamsocketTimeout(JamsocketError, TimeoutError):
-    """The deadline passed, in whatever phase. `last_state` is the latest state that a wait or a stream saw."""
+    """The deadline passed, in whatever phase.
 
-    last_state: Optional[BackendState]
-    def __init__(self, message: str = "", *, last_state: Optional[BackendState] = None) -> None: ...
+    `last_state` is the latest state that a wait or a stream saw.
+    """
+    last_state: 'Optional[BackendState]'
+    def __init__(self, message: str = "", *, last_state: "Optional[BackendState]" = None) -> None: ...
 
 class BackendTerminated(JamsocketError):
     """The backend is terminating or terminated, as `state` says, so it will never be ready."""
+    state: 'BackendState'
+    def __init__(self, message: str = "", *, state: "Optional[BackendState]" = None) -> None: ...
 
-    state: BackendState
-    def __init__(self, message: str = "", *, state: Optional[BackendState] = None) -> None: ...
+class _Record:
+    """What the six types share."""
+    def __post_init__(self) -> None: ...
+    def to_dict(self) -> Dict[str, Any]:
+        """What `json.dumps` takes as it is, without the fields that are None.
 
-# ---- Requests ----
+        It shares no mutable object with the instance.
+        """
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __repr__(self) -> str: ...
+_Q = TypeVar("_Q", bound="_Request")
+_A = TypeVar("_A", bound="_Answer")
 
-@dataclass(frozen=True, repr=False)
-class ResourceLimits:
-    """What a backend may use. Integers of 0 and more.
+class _Request(_Record):
+    """What is sent. Unknown fields are refused: a misspelt option must not be dropped silently."""
+    @classmethod
+    def from_dict(cls: Type[_Q], data: Mapping[str, Any]) -> _Q:
+        """Checks every field and copies what it keeps.
 
-    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used (100 is one whole core,
-    255 the most), `cpu_time_limit` in seconds; memory and disk in bytes.
+        Raises ValidationError, whose `path` names the place.
+        """
+
+class _Answer(_Record):
+    """What the platform sends. Unknown fields are ignored."""
+    @classmethod
+    def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
+        """Checks every field and copies what it keeps.
+
+        `strict` refuses words that this version does not know, and termination fields that do not
+        fit the status; without it they are kept as they came. Raises ValidationError, whose `path`
+        names the place.
+        """
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ResourceLimits(_Request):
+    """What a backend may use. Integers from 0.
+
+    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used
+    (100 is one whole core, 255 the most), `cpu_time_limit` in seconds; memory and disk in bytes.
     """
-
     cpu_period: Optional[int] = None
     cpu_period_percent: Optional[int] = None
     cpu_time_limit: Optional[int] = None
     memory_limit_bytes: Optional[int] = None
     disk_limit_bytes: Optional[int] = None
-    @classmethod
-    def from_dict(cls: Type[_T], data: Mapping[str, Any]) -> _T:
-        """Checks every field; raises ValidationError, also for an unknown field."""
-    def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None."""
 
-@dataclass(frozen=True, repr=False)
-class Executable:
+@dataclass(frozen=True, repr=False, eq=False)
+class Executable(_Request):
     """What runs: its mount (a name, or whether there is one), its environment, its limits.
 
-    `env` holds strings, and none of the names that the platform sets itself (`PORT`, `SESSION_BACKEND_ID`,
-    `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN`, `JAMSOCKET_SERVICE`). Treat it as read-only.
+    `env` holds strings, and none of the names that the platform sets itself (`PORT`,
+    `SESSION_BACKEND_ID`, `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN`,
+    `JAMSOCKET_SERVICE`). Treat it as read-only.
     """
-
     mount: Optional[Union[str, bool]] = None
     env: Optional[Mapping[str, str]] = None
     resource_limits: Optional[ResourceLimits] = None
-    @classmethod
-    def from_dict(cls: Type[_T], data: Mapping[str, Any]) -> _T:
-        """Checks every field; raises ValidationError, also for an unknown field."""
-    def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None."""
 
-@dataclass(frozen=True, repr=False)
-class SpawnConfig:
-    """How a backend is started: the service's image `tag`, the `cluster`, and how long it may live and idle.
+@dataclass(frozen=True, repr=False, eq=False)
+class SpawnConfig(_Request):
+    """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
 
-    The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for 300 seconds where
-    `spawn` is not a SpawnConfig.
+    The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for
+    300 seconds where `spawn` is not a SpawnConfig.
     """
-
     tag: Optional[str] = None
     cluster: Optional[str] = None
     lifetime_limit_seconds: Optional[int] = None
     max_idle_seconds: Optional[int] = None
     executable: Optional[Executable] = None
-    @classmethod
-    def from_dict(cls: Type[_T], data: Mapping[str, Any]) -> _T:
-        """Checks every field; raises ValidationError, also for an unknown field."""
-    def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None."""
 
-@dataclass(frozen=True, repr=False)
-class ConnectRequest:
+@dataclass(frozen=True, repr=False, eq=False)
+class ConnectRequest(_Request):
     """Which backend is wanted.
 
-    `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is started. `spawn`: how to
-    start it, or False (with a key) never to start one. `user` and `auth` are handed to the backend; `auth` is what
-    JSON can carry, to be treated as read-only.
+    `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is
+    started. `spawn`: how to start it, or False (with a key) never to start one. `user` and `auth`
+    are handed to the backend; `auth` is what JSON can carry, to be treated as read-only.
     """
-
     key: Optional[str] = None
     spawn: Optional[Union[bool, SpawnConfig]] = None
     user: Optional[str] = None
     auth: Optional[Mapping[str, Any]] = None
-    @classmethod
-    def from_dict(cls: Type[_T], data: Mapping[str, Any]) -> _T:
-        """Checks every field; raises ValidationError, also for an unknown field."""
-    def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None."""
 
-# ---- Answers ----
+@dataclass(frozen=True, repr=False, eq=False)
+class ConnectResponse(_Answer):
+    """A backend to talk to. `repr` does not show its secrets: the tokens, the paths of its urls.
 
-@dataclass(frozen=True, repr=False)
-class ConnectResponse:
-    """A backend to talk to. `url`, `ready_url`, `token` and `secret_token` are secrets and are not shown by `repr`.
-
-    `spawned` says whether this call started it. `ready_url` is a page for browsers that sends them on once the backend
-    is ready, or "".
+    `spawned` says whether this call started it. `ready_url` is a page for browsers that sends them
+    on once the backend is ready, or "".
     """
-
     backend_id: str
     spawned: bool
     status: BackendStatus
     token: str
     url: str
     status_url: str
-    ready_url: str = ""
+    ready_url: str = ''
     secret_token: Optional[str] = None
-    @classmethod
-    def from_dict(cls: Type[_T], data: Mapping[str, Any], *, strict: bool = True) -> _T:
-        """Checks every field; raises ValidationError. Without `strict`, words from the future are kept."""
-    def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None."""
 
-@dataclass(frozen=True, repr=False)
-class BackendState:
-    """A backend's status since `time` (ISO 8601), and, from `terminating` on, what is known of why it ends."""
-
+@dataclass(frozen=True, repr=False, eq=False)
+class BackendState(_Answer):
+    """A backend's status since `time` (ISO 8601); from `terminating` on, what is known of why."""
     status: BackendStatus
     time: str
     termination_reason: Optional[TerminationReason] = None
@@ -189,130 +238,164 @@ class BackendState:
         """Whether it can be used."""
     @property
     def is_terminated(self) -> bool:
-        """Whether it has ended for good; `terminating` and `hard-terminating` are on the way there."""
-    @classmethod
-    def from_dict(cls: Type[_T], data: Mapping[str, Any], *, strict: bool = True) -> _T:
-        """Checks every field; raises ValidationError. Without `strict`, words from the future are kept."""
-    def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None."""
+        """Whether it has ended; `terminating` and `hard-terminating` are on the way there."""
+_API_URL = "https://api.jamsocket.com"
+_DEV_PORT = 8080
+_RequestLike = Union[ConnectRequest, Mapping[str, Any], None]
+_Backend = Union[ConnectResponse, str]
+_OnStatus = Optional[Callable[[BackendState], None]]
 
-# ---- Clients ----
-
-class Jamsocket:
-    """A client of the hosted platform, or of its dev server. It keeps no connection; threads may share it.
-
-    `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for `dev=True`, which means the
-    dev server on this machine, at `port`. `timeout`: seconds for a whole `connect`, `status` or `terminate`.
-    `ssl_context`: one that knows a private authority. Raises ConfigurationError.
-    """
-
+class _Client:
+    """What the clients share. `headers` are secrets, sent with the private calls."""
     def __init__(
-        self, account: Optional[str] = None, service: Optional[str] = None, token: Optional[str] = None, *,
-        dev: bool = False, port: int = 8080, api_url: str = "https://api.jamsocket.com", timeout: float = 60.0,
-        ssl_context: Optional[ssl.SSLContext] = None,
+        self,
+        url: str,
+        what: str,
+        headers: Dict[str, str],
+        timeout: Optional[float],
+        ssl_context: "Optional[ssl.SSLContext]",
     ) -> None: ...
-    @classmethod
-    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> Jamsocket:
-        """A client by JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or, with
-        JAMSOCKET_DEV=true, by JAMSOCKET_DEV_PORT (8080). `env` stands in for os.environ. Raises ConfigurationError."""
+    def __repr__(self) -> str: ...
     def connect(
-        self, request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, timeout: Optional[float] = None
+        self, request: _RequestLike = None, *, timeout: Optional[float] = None
     ) -> ConnectResponse:
-        """Starts a backend, or finds the one that holds the request's key. Sent once, never repeated.
+        """Starts a backend, or takes the one that holds the request's key. Sent once.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a request that the
-        platform would refuse; AuthenticationError, RateLimitError or another HTTPError; NetworkError, ProtocolError or
-        JamsocketTimeout, after which a backend may have been started all the same.
+        `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a
+        request that the platform would refuse; AuthenticationError, RateLimitError or another
+        HTTPError; NetworkError, ProtocolError or JamsocketTimeout, after which a backend may have
+        been started all the same.
         """
-    def status(
-        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None
-    ) -> BackendState:
-        """The state of a backend, given as its ConnectResponse, its id or its status url. It needs no credentials.
+    def status(self, backend: _Backend, *, timeout: Optional[float] = None) -> BackendState:
+        """The state of a backend, given as its ConnectResponse, its id or its status url.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such backend, or gone),
-        NetworkError, ProtocolError or JamsocketTimeout.
+        `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such
+        backend, or gone), NetworkError, ProtocolError or JamsocketTimeout.
         """
     def status_stream(
-        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None
+        self, backend: _Backend, *, timeout: Optional[float] = None
     ) -> Generator[BackendState, None, None]:
-        """Yields each state once, as soon as it is told, in the lifecycle's order, and ends after `terminated`.
+        """Yields each state once, as soon as it is known, and ends after `terminated`.
 
-        It begins with the states so far. A stream that ends early is opened again. `timeout`: seconds until
-        JamsocketTimeout; None: never. Raises HTTPError, NetworkError or ProtocolError for what will not pass.
+        It begins with the states so far, and goes on through lost streams. `timeout`: seconds until
+        JamsocketTimeout; None: never. Raises as `wait_until_ready` does for what will not pass.
         """
     def wait_until_ready(
-        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
-        on_status: Optional[Callable[[BackendState], None]] = None,
+        self, backend: _Backend, *, timeout: Optional[float] = 60.0, on_status: _OnStatus = None
     ) -> BackendState:
         """Returns the `ready` state as soon as the platform tells it.
 
-        `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order; what it raises ends the
-        wait. Raises BackendTerminated as soon as the backend cannot become ready any more, JamsocketTimeout at the
-        deadline, HTTPError for what will not pass (401, 403; 404 after two seconds), NetworkError for a certificate
-        that does not hold. It goes on through lost connections, 5xx and 429.
+        `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order;
+        what it raises ends the wait. Raises BackendTerminated as soon as the backend cannot become
+        ready any more, JamsocketTimeout at the deadline, and what will not pass by itself: 401, 403
+        and other HTTPErrors, 404 after two seconds, a ProtocolError after five, a NetworkError for
+        a refused certificate. It goes on through lost connections, 408, 429 and 5xx.
+        """
+    def connect_and_wait(
+        self,
+        request: _RequestLike = None,
+        *,
+        timeout: Optional[float] = 60.0,
+        on_status: _OnStatus = None,
+    ) -> ConnectResponse:
+        """Connects, waits until the backend is ready, and returns the connect's answer.
+
+        A key is held until its backend has ended, so a connect may give one that is on its way out.
+        Then it connects again, until a new one is started. `timeout`: seconds for all of it; None:
+        for ever. Raises what `connect` and `wait_until_ready` raise; an error after a connect that
+        was answered has that answer as `response`. BackendTerminated is about a backend that this
+        call started.
         """
     def terminate(
-        self, backend: Union[ConnectResponse, str], *, hard: bool = False, timeout: Optional[float] = None
+        self, backend: _Backend, *, hard: bool = False, timeout: Optional[float] = None
     ) -> None:
-        """Ends a backend: softly, with time to clean up, or `hard`. Sent once; returns before the state changes.
+        """Ends a backend: softly, with time to clean up, or `hard`. Sent once.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises as `connect` does; HTTPError 404: no such
-        backend, or gone already.
+        It returns before the state changes. `timeout`: seconds for the whole call; None: the
+        client's. Raises as `connect` does; HTTPError 404: no such backend, or gone already.
         """
 
-class Plane:
+class Jamsocket(_Client):
+    """A client of the hosted platform, or of its dev server. Threads may share it.
+
+    `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for
+    `dev=True`, which means the dev server on this machine, at `port`. `timeout`: seconds for a
+    whole `connect`, `status` or `terminate`. `ssl_context`: one that knows a private authority.
+    Raises ConfigurationError.
+    """
+    def __init__(
+        self,
+        account: Optional[str] = None,
+        service: Optional[str] = None,
+        token: Optional[str] = None,
+        *,
+        dev: bool = False,
+        port: int = _DEV_PORT,
+        api_url: str = _API_URL,
+        timeout: float = 60.0,
+        ssl_context: "Optional[ssl.SSLContext]" = None,
+    ) -> None: ...
+    @classmethod
+    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Jamsocket":
+        """A client by the environment; `env` stands in for os.environ.
+
+        JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or,
+        with JAMSOCKET_DEV=true, JAMSOCKET_DEV_PORT (8080). Raises ConfigurationError.
+        """
+
+class Plane(_Client):
     """A client of a self-hosted Plane controller, with the methods of Jamsocket.
 
-    `image`: the backends' container image; a request's `tag` replaces its tag. `pool`: the drones that may run them.
-    `namespace`: what their keys are unique in. `headers`: for a reverse proxy before the controller; they are secrets
-    and sent to the controller's origin alone. Raises ConfigurationError.
+    `image`: the backends' container image; a request's `tag` replaces its tag. `pool`: the drones
+    that may run them. `namespace`: what their keys are unique in. `headers`: for a reverse proxy
+    before the controller; they are secrets, sent to the controller's origin alone. Raises
+    ConfigurationError.
     """
-
     def __init__(
-        self, url: str = "http://localhost:8080", *, image: str, pool: Optional[str] = None,
-        namespace: Optional[str] = None, timeout: float = 60.0, ssl_context: Optional[ssl.SSLContext] = None,
+        self,
+        url: str = "http://localhost:8080",
+        *,
+        image: str,
+        pool: Optional[str] = None,
+        namespace: Optional[str] = None,
+        timeout: float = 60.0,
+        ssl_context: "Optional[ssl.SSLContext]" = None,
         headers: Optional[Mapping[str, str]] = None,
     ) -> None: ...
     @classmethod
-    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> Plane:
-        """A client by PLANE_URL and PLANE_IMAGE. `env` stands in for os.environ. Raises ConfigurationError."""
-    def connect(
-        self, request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, timeout: Optional[float] = None
-    ) -> ConnectResponse:
-        """As Jamsocket.connect."""
-    def status(
-        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None
-    ) -> BackendState:
-        """As Jamsocket.status."""
-    def status_stream(
-        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = None
-    ) -> Generator[BackendState, None, None]:
-        """As Jamsocket.status_stream."""
-    def wait_until_ready(
-        self, backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
-        on_status: Optional[Callable[[BackendState], None]] = None,
-    ) -> BackendState:
-        """As Jamsocket.wait_until_ready."""
-    def terminate(
-        self, backend: Union[ConnectResponse, str], *, hard: bool = False, timeout: Optional[float] = None
-    ) -> None:
-        """As Jamsocket.terminate."""
+    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Plane":
+        """A client by the environment; `env` stands in for os.environ.
 
-# ---- Functions ----
+        PLANE_URL, PLANE_IMAGE and, where set, PLANE_POOL, PLANE_NAMESPACE and PLANE_AUTHORIZATION
+        (the Authorization header for what stands before the controller). Raises ConfigurationError.
+        """
 
 def connect(
-    request: Union[ConnectRequest, Mapping[str, Any], None] = None, *, account: Optional[str] = None,
-    service: Optional[str] = None, token: Optional[str] = None, dev: bool = False, port: int = 8080,
-    api_url: str = "https://api.jamsocket.com", timeout: float = 60.0, ssl_context: Optional[ssl.SSLContext] = None,
+    request: _RequestLike = None,
+    *,
+    account: Optional[str] = None,
+    service: Optional[str] = None,
+    token: Optional[str] = None,
+    dev: bool = False,
+    port: int = _DEV_PORT,
+    api_url: str = _API_URL,
+    timeout: float = 60.0,
+    ssl_context: "Optional[ssl.SSLContext]" = None,
 ) -> ConnectResponse:
-    """Jamsocket.connect with a client made for it: of the arguments or, without credentials and `dev`, of the
-    environment (as Jamsocket.from_env, or Plane.from_env where PLANE_URL is set and no Jamsocket variable)."""
+    """`connect` of a client that is made for this call.
+
+    It is made of the arguments or, without credentials and `dev`, of the environment: as
+    Jamsocket.from_env does, or Plane.from_env where PLANE_URL is set and no Jamsocket variable.
+    """
 
 def wait_until_ready(
-    backend: Union[ConnectResponse, str], *, timeout: Optional[float] = 60.0,
-    on_status: Optional[Callable[[BackendState], None]] = None, ssl_context: Optional[ssl.SSLContext] = None,
+    backend: _Backend,
+    *,
+    timeout: Optional[float] = 60.0,
+    on_status: _OnStatus = None,
+    ssl_context: "Optional[ssl.SSLContext]" = None,
 ) -> BackendState:
-    """Jamsocket.wait_until_ready for a ConnectResponse or a status url; it needs no credentials."""
+    """Jamsocket.wait_until_ready for a ConnectResponse or a status url, without credentials."""
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """The command line; returns the exit status. `argv`: the arguments, instead of those of the process."""
+    """The command line; returns the exit status. `argv`: the arguments, not the process's."""
