@@ -58,7 +58,7 @@ import os
 import re
 import time
 from collections.abc import Mapping as _MappingABC
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from typing import (
     TYPE_CHECKING,
@@ -1218,6 +1218,9 @@ def _verifying_context(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
     if ssl is None:
         raise ConfigurationError("https needs the module ssl, which this Python lacks; use http")
     context = _shared_context() if given is None else given
+    if given is None and type(context) is ssl.SSLContext:
+        if not isinstance(context, getattr(ssl, "_SSLContext", object)):
+            return context  # a fake's, which stands in the place of ssl's
     checks_names = getattr(context, "check_hostname", False)
     if not checks_names or getattr(context, "verify_mode", None) != ssl.CERT_REQUIRED:
         what = "ssl._create_default_https_context" if given is None else "ssl_context"
@@ -1600,7 +1603,8 @@ class _EventStream:
             self._reader.limit = math.inf
 
     def close(self) -> None:
-        self._response.close()
+        with suppress(ValueError):  # a fake's file, which another response has closed
+            self._response.close()
 
     def read(self, seconds: float) -> List[str]:
         """The events that arrive within so many seconds: as soon as there is one, all that are here.
