@@ -4,10 +4,10 @@
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all fuzz bench lint types stub wheel clean
+.PHONY: help demo test test-slow test-all test-interop fuzz bench lint types stub wheel clean
 
 help: ## Show this (needs nothing)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Connect to a local platform, wait, use the backend; then the same with Plane (needs Python 3.7+)
 	@$(PYTHON) tests/local/demo.py
@@ -20,6 +20,9 @@ test-slow: .venv ## Run the tests that take long (needs what test needs)
 
 test-all: ## Run the tests on every Python on PATH and under pyenv (needs those, and what test needs)
 	$(PYTHON) tests/dev/environments.py
+
+test-interop: ## Run the tests with tracers, recorders, fakes, ... (needs what test needs)
+	$(PYTHON) tests/dev/interop.py
 
 fuzz: .venv ## Mutate answers and streams for a minute (needs what test needs)
 	.venv/bin/python tests/dev/fuzz.py
@@ -40,7 +43,7 @@ wheel: .venv ## Build dist/*.whl (needs what test needs)
 	.venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## Remove all that these targets made (needs nothing)
-	rm -rf .venv .venvs build dist *.egg-info stubs/*.egg-info .pytest_cache .mypy_cache
+	rm -rf .venv .venvs .venv-interop .venv-interop-older build dist *.egg-info stubs/*.egg-info .pytest_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Looked at each time, for setup.cfg or the Python may have changed; where nothing has, this is done at once.

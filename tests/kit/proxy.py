@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from kit.peers import make_request
 from kit.server import Gone, Listener, Peer, Request, answer, read_request
 
-__all__ = ["Proxy", "ESTABLISHED"]
+__all__ = ["Proxy", "ESTABLISHED", "CONNECT_TIMEOUT", "relay"]
 
 # Only for addresses on this machine, and close() must not wait long for one.
 CONNECT_TIMEOUT = 0.5
@@ -93,7 +93,7 @@ class Proxy(Listener[Request]):
                 peer.dribble(ESTABLISHED, self._every)
             else:
                 peer.send(ESTABLISHED)
-            _relay(peer.sock, upstream)
+            relay(peer.sock, upstream)
         finally:
             self._hang_up(upstream)
 
@@ -106,7 +106,7 @@ class Proxy(Listener[Request]):
         upstream = self._connect(peer, target)
         try:
             upstream.sendall(_origin_head(request) + request.body)
-            _relay(peer.sock, upstream)
+            relay(peer.sock, upstream)
         except OSError:
             raise Gone from None
         finally:
@@ -144,7 +144,7 @@ def _origin_head(request: Request) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def _relay(one: socket.socket, other: socket.socket) -> None:
+def relay(one: socket.socket, other: socket.socket) -> None:
     """Carry bytes both ways until either side ends."""
     with selectors.DefaultSelector() as selector:
         selector.register(one, selectors.EVENT_READ, other)

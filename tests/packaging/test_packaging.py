@@ -204,8 +204,8 @@ def test_make_alone_lists_every_target() -> None:
     listed = set(re.findall(r"^make ([\w-]+) ", said, re.M))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert listed == set(re.findall(r"^([a-z][\w-]*):", makefile, re.M))
-    assert listed >= {"demo", "test", "test-slow", "test-all", "fuzz", "bench", "lint", "types",
-                      "wheel", "clean"}
+    assert listed >= {"demo", "test", "test-slow", "test-all", "test-interop", "fuzz", "bench",
+                      "lint", "types", "wheel", "clean"}
     phony = {name for line in re.findall(r"^\.PHONY:(.*)$", makefile, re.M) for name
              in line.split()}
     assert listed <= phony
@@ -223,8 +223,8 @@ def test_ci_calls_the_test_commands() -> None:
     path = ROOT / ".ci" / "run"
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].endswith("bash") and "set -euo pipefail" in lines
-    assert [line for line in lines if line.startswith("make ")] == ["make test", "make test-slow",
-                                                                    "make test-all"]
+    assert [line for line in lines if line.startswith("make ")] == [
+        "make test", "make test-slow", "make test-all", "make test-interop"]
     assert os.access(str(path), os.X_OK)
 
 
