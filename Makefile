@@ -2,6 +2,7 @@
 # Another Python: make test PYTHON=python3.12
 
 PYTHON ?= python3
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-all test-interop fuzz bench lint types stub wheel clean
@@ -24,8 +25,8 @@ test-all: ## Run the tests on every Python on PATH and under pyenv (needs those,
 test-interop: ## Run the tests with tracers, recorders, fakes, ... (needs what test needs)
 	$(PYTHON) tests/dev/interop.py
 
-fuzz: .venv ## Mutate answers and streams for a minute (needs what test needs)
-	.venv/bin/python tests/dev/fuzz.py
+fuzz: .venv ## Mutate, flood and delay answers for a minute, or make fuzz SECONDS=600 (needs what test needs)
+	.venv/bin/python tests/dev/fuzz.py --seconds $(SECONDS)
 
 bench: ## Measure, and compare with urllib, requests, httpx (needs Python 3.7+, two minutes; valgrind or perf for instructions)
 	$(PYTHON) tests/dev/bench/bench.py
