@@ -1,9 +1,9 @@
-"""What the file imports is bounded: the standard library alone, and nothing that connect and wait
-can do without."""
+"""What the file imports is bounded: the standard library alone; at import only what the types need,
+the rest where it is used."""
 
 import ast
 import sys
-from typing import Dict, List, Set
+from typing import Dict, List, Sequence, Set
 
 import pytest
 
@@ -13,11 +13,12 @@ from kit.server import Server, answer
 
 # What is imported, by when, and why. Whatever these import themselves comes along.
 AT_IMPORT = {
-    "_thread": "the lock of the default TLS context, without threading",
     "collections.abc": "to know a mapping",
     "contextlib": "closing",
     "dataclasses": "the types",
     "errno": "the system's own timeout",
+    "functools": "classes that are derived when a call is made",
+    "io": "what a socket's bytes are read through",
     "math": "inf, nan",
     "os": "the environment",
     "re": "urls, event streams, what is hidden of a text",
@@ -25,13 +26,17 @@ AT_IMPORT = {
     "time": "deadlines",
     "typing": "the types",
 }
+FOR_A_CLIENT = {
+    "urllib.parse": "its url",
+}
 FOR_HTTP = {
+    "codecs": "whether names can be encoded",
+    "http.client": "the connection",
     "json": "the bodies",
+    "selectors": "to wait for a stream",
     "socket": "the connection",
-    "selectors": "a wait looks at two connections",
-    "encodings.idna": "socket asks for it to look a name up",
-    "encodings.latin_1": "the heads",
-    "encodings.utf_8_sig": "the bodies",
+    "urllib": "all of HTTP",
+    "urllib.request": "the same",
 }
 FOR_HTTPS = {
     "ssl": "the connection",
@@ -40,16 +45,44 @@ ELSEWHERE = {
     "argparse": "the command line",
     "base64": "a proxy's credentials",
     "email.utils": "a date in Retry-After",
-    "ipaddress": "no_proxy, where there is a proxy",
-    "urllib.parse": "a proxy's credentials, an id in a status url",
-    "urllib.request": "the settings of proxies, where there are any",
+    "ipaddress": "whether a host is loopback, where there is a proxy",
+}
+# Codecs that the standard library asks for.
+BESIDES = {
+    "encodings.idna": "socket, to look a name up",
+    "encodings.latin_1": "the headers",
+    "encodings.utf_8_sig": "the bodies",
 }
 
-# Each costs a cold start dearly, or does what the file says it does not: threads, logging,
-# processes, files.
-NEVER = {"argparse", "asyncio", "concurrent", "ctypes", "datetime", "decimal", "email", "hashlib",
-         "http", "locale", "logging", "multiprocessing", "pickle", "queue", "random", "shutil",
-         "signal", "subprocess", "tempfile", "threading", "urllib", "uuid", "zipfile"}
+# Each costs whoever wants the types alone dearly, or does what the file says it does not: threads,
+# logging, processes.
+HEAVY = {"argparse", "asyncio", "base64", "concurrent", "ctypes", "datetime", "decimal", "email",
+         "hashlib", "http", "ipaddress", "json", "locale", "logging", "multiprocessing", "pickle",
+         "queue", "random", "select", "selectors", "shutil", "signal", "socket", "ssl",
+         "subprocess", "tempfile", "threading", "urllib", "uuid", "zipfile"}
+NEVER = {"asyncio", "concurrent", "ctypes", "logging", "multiprocessing", "queue", "subprocess"}
+
+
+def imported(nodes: Sequence[ast.stmt], deep: bool) -> Set[str]:
+    """What these statements import, in functions too where `deep`; never what is there for type
+    checkers alone."""
+    found: Set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module != "__future__"
+            found.add(str(node.module))
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not deep:
+            continue
+        elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            found |= imported(node.orelse, deep)
+        else:
+            inner: List[ast.stmt] = []
+            for name in ("body", "orelse", "finalbody", "handlers"):
+                inner += getattr(node, name, [])
+            found |= imported(inner, deep)
+    return found
 
 
 def phases(place: Place, program: str, *arguments: str) -> Dict[str, Set[str]]:
@@ -63,26 +96,26 @@ def phases(place: Place, program: str, *arguments: str) -> Dict[str, Set[str]]:
     return {name: set(modules) for name, modules in report.items()}
 
 
+def top(modules: Set[str]) -> Set[str]:
+    return {name.partition(".")[0].lstrip("_") for name in modules}
+
+
 def bound(place: Place, *tables: Dict[str, str]) -> Set[str]:
     """What this Python has in its memory when it has imported only what is in the tables."""
     names = [name for table in tables for name in table]
     modules = phases(place, "import %s\nnote('all')" % ", ".join(names))["all"]
-    assert not {name.partition(".")[0] for name in modules} & NEVER
     return modules | {"jamsocket_lite"}
 
 
 def test_the_file_imports_what_is_in_the_tables_and_nothing_else() -> None:
-    imported: List[str] = []
-    for node in ast.walk(ast.parse(FILE.read_bytes())):
-        if isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module != "__future__"
-            imported.append(str(node.module))
-    known = {**AT_IMPORT, **FOR_HTTP, **FOR_HTTPS, **ELSEWHERE}
-    assert set(imported) == {name for name in known if not name.startswith("encodings.")}
+    found = imported(ast.parse(FILE.read_bytes()).body, deep=True)
+    assert found == {*AT_IMPORT, *FOR_A_CLIENT, *FOR_HTTP, *FOR_HTTPS, *ELSEWHERE}
     if sys.version_info >= (3, 10):
-        assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+        assert top(found) <= {name.lstrip("_") for name in sys.stdlib_module_names}
+
+
+def test_what_only_a_call_needs_is_imported_where_it_is_used() -> None:
+    assert imported(ast.parse(FILE.read_bytes()).body, deep=False) == set(AT_IMPORT)
 
 
 def test_the_import_and_the_types_import_next_to_nothing(copied: Place) -> None:
@@ -98,17 +131,19 @@ try:
     lite.ConnectRequest(key='')
 except lite.ValidationError:
     pass
-client = lite.Jamsocket('a', 'b', 'c')
 note('types')
+client = lite.Jamsocket('a', 'b', 'c')
+note('client')
 """,
     )
     allowed = bound(copied, AT_IMPORT)
+    assert not top(allowed) & HEAVY
     assert seen["import"] <= allowed
     assert seen["types"] == seen["import"]
+    assert seen["client"] <= bound(copied, AT_IMPORT, FOR_A_CLIENT)
 
 
 def test_connect_wait_and_terminate_import_no_more_than_they_need(copied: Place) -> None:
-    """And with http nothing of TLS."""
     seen = phases(copied, """
 import jamsocket_lite as lite
 client = lite.Jamsocket('acme', 'whiteboard', %r, api_url=%r)
@@ -117,8 +152,9 @@ client.wait_until_ready(connected, timeout=30)
 client.terminate(connected, hard=True)
 note('http')
 """ % (TOKEN, copied.platform.url))
-    assert "socket" in seen["http"] and not seen["http"] & {"ssl", "_ssl"}
-    assert seen["http"] <= bound(copied, AT_IMPORT, FOR_HTTP)
+    allowed = bound(copied, AT_IMPORT, FOR_A_CLIENT, FOR_HTTP, BESIDES)
+    assert not top(allowed) & NEVER
+    assert "urllib.request" in seen["http"] and seen["http"] <= allowed
 
 
 def test_https_imports_ssl_besides(copied: Place, certificates: Certificates) -> None:
@@ -132,7 +168,7 @@ assert client.status('abc', timeout=30).is_ready
 note('https')
 """, certificates.ca_file, "https://localhost:%d" % server.port)
     assert "ssl" in seen["https"]
-    assert seen["https"] <= bound(copied, AT_IMPORT, FOR_HTTP, FOR_HTTPS)
+    assert seen["https"] <= bound(copied, AT_IMPORT, FOR_A_CLIENT, FOR_HTTP, BESIDES, FOR_HTTPS)
 
 
 def test_only_the_command_line_imports_argparse(copied: Place) -> None:
