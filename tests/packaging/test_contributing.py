@@ -32,6 +32,22 @@ def test_the_table_of_tests_names_every_folder() -> None:
     assert set(rows("The tests")) == folders
 
 
+def test_the_table_of_rooms_is_the_files() -> None:
+    source = (ROOT / "jamsocket_lite.py").read_text(encoding="utf-8")
+    assert rows("The file") == re.findall(r"^# ---- (.+?) -+$", source, re.M)
+
+
+def test_what_it_says_to_touch_is_there() -> None:
+    named = re.findall(r"`([\w./]+)`", section("Where to touch"))
+    functions = {name for name in named if re.match(r"_[a-z]+(_[a-z]+)*$|_[A-Z]", name)}
+    files = {name for name in named if re.search(r"/|\.(py|md)$", name)}
+    assert len(functions) > 6 and len(files) > 3
+    source = (ROOT / "jamsocket_lite.py").read_text(encoding="utf-8")
+    assert {name for name in functions
+            if not re.search(r"^(    )?((def|class) )?%s\b" % name, source, re.M)} == set()
+    assert {name for name in files if not (ROOT / name).exists()} == set()
+
+
 def commands() -> List[str]:
     return re.findall(r"^\$ \.venv/bin/python -m pytest(.*)$", block("console", "pytest"), re.M)
 

@@ -14,7 +14,7 @@ from local.local_platform import LocalPlatform
 
 pytestmark = needs_nginx
 
-GATE = {"Authorization": "Bearer CHANGE-ME"}
+GATE = {"PLANE_IMAGE": IMAGE, "PLANE_AUTHORIZATION": "Bearer CHANGE-ME"}
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,9 @@ def nginx(controller: LocalPlatform) -> Iterator[Nginx]:
 
 
 def test_who_has_the_header_starts_waits_for_and_ends_a_backend(nginx: Nginx) -> None:
-    plane = Plane(nginx.url, image=IMAGE, headers=GATE, timeout=LONG)
-    backend = plane.connect()
-    assert plane.wait_until_ready(backend, timeout=LONG).is_ready
-    plane.terminate(backend)
+    plane = Plane.from_env({"PLANE_URL": nginx.url, **GATE})
+    backend = plane.connect_and_wait(timeout=LONG)
+    plane.terminate(backend, timeout=LONG)
 
 
 def test_who_has_not_is_refused(nginx: Nginx) -> None:
