@@ -7,9 +7,9 @@
     backend = jamsocket.connect_and_wait({"key": "board/42"}, timeout=30)
     print(backend.url)  # HTTP and WebSockets; whoever has the url may use the backend
 
-The backend that holds the key is taken, or one is started; 30 seconds are the most that the call
-takes. `Jamsocket(dev=True)` talks to the dev server on this machine, `Jamsocket.from_env()` reads
-the environment, `Plane(image=...)` has the same methods for a self-hosted Plane controller, and
+The backend that holds the key is taken, or one is started; the call takes 30 seconds at most.
+`Jamsocket(dev=True)` talks to the dev server on this machine, `Jamsocket.from_env()` reads the
+environment, `Plane(image=...)` has the same methods for a self-hosted Plane controller, and
 `python3 jamsocket_lite.py --help` is the command line.
 
 A backend's life goes one way, and may skip steps:
@@ -46,9 +46,8 @@ The errors:
 import sys
 
 if sys.version_info < (3, 7):
-    raise ImportError(
-        "jamsocket_lite needs Python 3.7 or newer; this is Python %d.%d" % sys.version_info[:2]
-    )
+    version = "%d.%d" % sys.version_info[:2]
+    raise ImportError("jamsocket_lite needs Python 3.7 or newer; this is Python " + version)
 
 import errno
 import functools
@@ -60,23 +59,8 @@ import time
 from collections.abc import Mapping as _MappingABC
 from contextlib import closing, suppress
 from dataclasses import MISSING, dataclass, field, fields
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Dict,
-    Generator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-    Type,
-    TypeVar,
-    Union,
-)
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping, NamedTuple
+from typing import Optional, Sequence, Set, Tuple, Type, TypeVar, Union
 
 # What only a call needs (urllib, json, ssl, argparse) is imported where it is used: a program that
 # wants the types alone does not pay for it, and a Python without ssl can import this file.
@@ -89,31 +73,13 @@ if TYPE_CHECKING:
 
 __version__ = "1.1.0"
 
-__all__ = [
-    "Jamsocket",
-    "Plane",
-    "connect",
-    "wait_until_ready",
-    "ConnectRequest",
-    "SpawnConfig",
-    "Executable",
-    "ResourceLimits",
-    "ConnectResponse",
-    "BackendState",
-    "BackendStatus",
-    "TerminationKind",
-    "TerminationReason",
-    "JamsocketError",
-    "ValidationError",
-    "ConfigurationError",
-    "NetworkError",
-    "ProtocolError",
-    "HTTPError",
-    "AuthenticationError",
-    "RateLimitError",
-    "JamsocketTimeout",
-    "BackendTerminated",
-]
+__all__ = ["Jamsocket", "Plane", "connect", "wait_until_ready"]
+__all__ += ["ConnectRequest", "SpawnConfig", "Executable", "ResourceLimits"]
+__all__ += ["ConnectResponse", "BackendState"]
+__all__ += ["BackendStatus", "TerminationKind", "TerminationReason"]
+__all__ += ["JamsocketError", "ValidationError", "ConfigurationError", "NetworkError"]
+__all__ += ["ProtocolError", "HTTPError", "AuthenticationError", "RateLimitError"]
+__all__ += ["JamsocketTimeout", "BackendTerminated"]
 
 _T = TypeVar("_T")
 
@@ -141,21 +107,10 @@ else:  # Python 3.7 has no Literal
     BackendStatus = TerminationKind = TerminationReason = str
 
 # The lifecycle's order: a backend may skip statuses but never goes back.
-_STATUSES = (
-    "scheduled",
-    "loading",
-    "starting",
-    "waiting",
-    "ready",
-    "terminating",
-    "hard-terminating",
-    "terminated",
-)
+_ENDING = ("terminating", "hard-terminating", "terminated")
+_STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", *_ENDING)
 _KINDS = ("soft", "hard")
 _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "internal_error")
-
-_RANKS = {status: rank for rank, status in enumerate(_STATUSES)}
-_TERMINATING = _RANKS["terminating"]
 
 # The document says `key_expired`; the platform, its dev server and Plane send `keyexpired`.
 _REASON_SPELLINGS = {reason.replace("_", ""): reason for reason in _REASONS}
@@ -163,7 +118,7 @@ _REASON_SPELLINGS = {reason.replace("_", ""): reason for reason in _REASONS}
 
 def _rank(status: str) -> int:
     """The place of a status in the lifecycle; -1 for one that this version does not know."""
-    return _RANKS.get(status, -1)
+    return _STATUSES.index(status) if status in _STATUSES else -1
 
 
 # ---- Errors ----------------------------------------------------------------------------------
@@ -242,7 +197,7 @@ class AuthenticationError(HTTPError):
 
 
 class RateLimitError(HTTPError):
-    """Status 429: too many requests; `retry_after` says how long to stay away, if the server did."""
+    """Status 429: too many requests; `retry_after` says how long to stay away, if it is known."""
 
 
 class JamsocketTimeout(JamsocketError, TimeoutError):
@@ -279,27 +234,19 @@ _INT32 = 2**31 - 1  # the server's types: of the `..._seconds` fields,
 _INT64 = 2**63 - 1  # and of bytes and cpu times
 
 
-def _path(place: _Place) -> str:
-    """A place as text: `spawn.executable.env.PATH`, `auth.roles[0]`, `auth['a b']`."""
+def _invalid(place: _Place, problem: str) -> ValidationError:
+    """The error for a place: `spawn.executable.env.PATH`, `auth.roles[0]`, `auth['a b']`."""
     path = ""
     for step in place:
         if isinstance(step, int):
             path += "[%d]" % step
         elif not step.isidentifier():
             path += "[%r]" % step
-        elif path:
-            path += "." + step
         else:
-            path = step
-    return path
-
-
-def _invalid(place: _Place, problem: str) -> ValidationError:
-    path = _path(place)
-    shown = path or "the document"
-    if len(shown) > 100:
-        shown = shown[:99] + "…"
-    return ValidationError("%s %s" % (shown, problem), path=path)
+            path += "." + step
+    path = path.lstrip(".")
+    shown = path if len(path) <= 100 else path[:99] + "…"
+    return ValidationError("%s %s" % (shown or "the document", problem), path=path)
 
 
 def _kind(value: object) -> str:
@@ -311,7 +258,7 @@ def _kind(value: object) -> str:
 
 
 def _word(word: str) -> str:
-    """A word of a server's, or of a user's, to be shown: what looks like none may be a secret."""
+    """A word, to be shown: what does not look like one may be a secret."""
     if re.match(r"[a-z_-]{1,40}\Z", word):
         return word
     return "another word"
@@ -319,6 +266,18 @@ def _word(word: str) -> str:
 
 def _is(value: object, kind: type) -> bool:
     return issubclass(type(value), kind)
+
+
+def _is_integer(value: Any) -> bool:
+    return _is(value, int) and type(value) is not bool
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _string(value: Any, place: _Place) -> str:
@@ -339,22 +298,10 @@ def _text(value: Any, place: _Place) -> str:
     return text
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _boolean(value: Any, place: _Place) -> bool:
     if type(value) is not bool:
         raise _invalid(place, "must be true or false, not %s" % _kind(value))
     return value
-
-
-def _is_integer(value: Any) -> bool:
-    return _is(value, int) and type(value) is not bool
 
 
 def _up_to(highest: int) -> _Check:
@@ -403,20 +350,13 @@ def _mount(value: Any, place: _Place) -> Union[str, bool]:
     return _text(value, place)
 
 
-_RESERVED_ENV = (
-    "PORT",
-    "SESSION_BACKEND_ID",
-    "SESSION_BACKEND_KEY",
-    "SESSION_BACKEND_FENCING_TOKEN",
-    "JAMSOCKET_SERVICE",
-)
-
-
 def _env(value: Any, place: _Place) -> Dict[str, str]:
+    reserved = ["PORT", "SESSION_BACKEND_ID", "SESSION_BACKEND_KEY"]
+    reserved += ["SESSION_BACKEND_FENCING_TOKEN", "JAMSOCKET_SERVICE"]
     env = _mapping(value, place)
     for name in env:
         at = (*place, name)
-        if name in _RESERVED_ENV:
+        if name in reserved:
             raise _invalid(at, "is a name that the platform sets itself")
         if not name or "=" in _text(name, at):
             raise _invalid(at, "must have a name, and one without =")
@@ -453,10 +393,8 @@ def _auth(value: Any, place: _Place) -> Dict[str, Any]:
         if _is(value, list) or _is(value, tuple):
             return [copy(item, (*place, index)) for index, item in enumerate(value)]
         if _is(value, _MappingABC):
-            copied = _mapping(value, place)
-            for key in copied:
-                copied[key] = copy(copied[key], (*place, _text(key, (*place, key))))
-            return copied
+            items = _mapping(value, place).items()
+            return {_text(key, (*place, key)): copy(item, (*place, key)) for key, item in items}
         raise _invalid(place, "must be something that JSON can carry, not %s" % _kind(value))
 
     copied: Dict[str, Any] = copy(_mapping(value, place), place)
@@ -481,6 +419,8 @@ def _time_from_milliseconds(value: Any, place: _Place) -> Any:
 #
 # A field is declared once: its rule stands in its `metadata`, and the constructor, `from_dict`,
 # `to_dict` and `repr` go by it. (`dataclasses.field` itself, because type checkers know it.)
+
+_Values = Dict[str, Any]
 
 
 class _Rule(NamedTuple):
@@ -509,7 +449,7 @@ def _origin(url: str) -> str:
     return "…" if url else ""
 
 
-def _url_shown(url: Any) -> str:
+def _quoted_origin(url: str) -> str:
     return repr(_origin(url))
 
 
@@ -519,18 +459,16 @@ class _Record:
     _fields: Dict[str, Any] = {}  # of dataclasses; filled in below the classes
 
     def __post_init__(self) -> None:
-        vars(self).update(self._read(vars(self), (), constructed=True))
+        vars(self).update(self._read(vars(self), (), wire=False))
 
     @classmethod
-    def _read(
-        cls, data: Any, place: _Place, *, constructed: bool = False, strict: bool = True
-    ) -> Dict[str, Any]:
+    def _read(cls, data: Any, place: _Place, *, wire: bool = True, strict: bool = True) -> _Values:
         """The values to keep, or a ValidationError, whatever `data` is.
 
-        `constructed`: they are a constructor's arguments, so there is nothing to convert.
+        `wire`: it may hold what is to be converted, unlike a constructor's arguments.
         """
         try:
-            return cls._values(_mapping(data, place), place, constructed, strict)
+            return cls._checked(_mapping(data, place), place, wire, strict)
         except ValidationError:
             raise
         except Exception:
@@ -538,19 +476,16 @@ class _Record:
         raise _invalid(place, "cannot be read: it raised an error")
 
     @classmethod
-    def _values(
-        cls, data: Dict[str, Any], place: _Place, constructed: bool, strict: bool
-    ) -> Dict[str, Any]:
-        values: Dict[str, Any] = {}
+    def _checked(cls, data: _Values, place: _Place, wire: bool, strict: bool) -> _Values:
+        values: _Values = {}
         for name, declared in cls._fields.items():
-            rule, value = declared.metadata["rule"], data.get(name)
-            at = (*place, name)
+            rule, value, at = declared.metadata["rule"], data.get(name), (*place, name)
             if value is None:
                 if declared.default is MISSING:
                     raise _invalid(at, "must not be None" if name in data else "is missing")
                 values[name] = declared.default
                 continue
-            if rule.convert and not constructed:
+            if rule.convert and wire:
                 value = rule.convert(value, at)
             values[name] = rule.check(value, at)
             if strict and rule.words and values[name] not in rule.words:
@@ -561,11 +496,12 @@ class _Record:
         return values
 
     @classmethod
-    def _check_together(cls, values: Dict[str, Any], place: _Place) -> None:
+    def _check_together(cls, values: _Values, place: _Place) -> None:
         """What one field alone does not tell."""
 
     @classmethod
-    def _of_checked(cls: Type[_T], values: Dict[str, Any]) -> _T:
+    def _of(cls: Type[_T], values: _Values) -> _T:
+        """An instance of values that are checked."""
         record = object.__new__(cls)
         vars(record).update(values)
         return record
@@ -573,18 +509,15 @@ class _Record:
     @classmethod
     def _is_instance(cls, value: Any) -> bool:
         """Also for one of another copy of this module: a reload, a second vendored file."""
-        return any(
-            base.__name__ == cls.__name__ and "__dataclass_fields__" in vars(base)
-            for base in type(value).__mro__
-        )
+        bases = {base.__name__: vars(base) for base in type(value).__mro__}
+        return "__dataclass_fields__" in bases.get(cls.__name__, {})
 
     @classmethod
-    def _own(cls: Type["_R"], value: Any, place: _Place = (), *, strict: bool = True) -> "_R":
-        """An instance of this copy's class, of one of any copy's."""
+    def _own(cls: "Type[_R]", value: Any, place: _Place = (), *, strict: bool = True) -> "_R":
+        """The value; for an instance of another copy's class, one of this copy's."""
         if _is(value, cls):
             return value  # type: ignore[no-any-return]
-        given = {name: item for name, item in vars(value).items() if item is not None}
-        return cls._of_checked(cls._read(given, place, constructed=True, strict=strict))
+        return cls._of(cls._read(value.to_dict(), place, strict=strict))
 
     def to_dict(self) -> Dict[str, Any]:
         """What `json.dumps` takes as it is, without the fields that are None.
@@ -635,17 +568,15 @@ class _Request(_Record):
 
         Raises ValidationError, whose `path` names the place.
         """
-        return cls._of_checked(cls._read(data, ()))
+        return cls._of(cls._read(data, ()))
 
     @classmethod
-    def _values(
-        cls, data: Dict[str, Any], place: _Place, constructed: bool, strict: bool
-    ) -> Dict[str, Any]:
+    def _checked(cls, data: _Values, place: _Place, wire: bool, strict: bool) -> _Values:
         for name in data:
             if name not in cls._fields:
                 known = ", ".join(cls._fields)
                 raise _invalid((*place, name), "is not one of the fields " + known)
-        return super()._values(data, place, constructed, strict)
+        return super()._checked(data, place, wire, strict)
 
 
 class _Answer(_Record):
@@ -659,18 +590,16 @@ class _Answer(_Record):
         fit the status; without it they are kept as they came. Raises ValidationError, whose `path`
         names the place.
         """
-        return cls._of_checked(cls._read(data, (), strict=strict))
+        return cls._of(cls._read(data, (), strict=strict))
 
 
 def _nested(record: Type[_Request], *, or_boolean: bool = False) -> Dict[str, _Rule]:
     """The rule of a field that holds one of the types: in `from_dict`, also a mapping."""
-    expected = "must be a %s" % record.__name__
-    if or_boolean:
-        expected = "must be true, false or a %s" % record.__name__
+    expected = "must be %sa %s" % ("true, false or " if or_boolean else "", record.__name__)
 
     def convert(value: Any, place: _Place) -> Any:
         if _is(value, _MappingABC):
-            return record._of_checked(record._read(value, place))
+            return record._of(record._read(value, place))
         return value
 
     def check(value: Any, place: _Place) -> Any:
@@ -746,7 +675,7 @@ class ConnectRequest(_Request):
     auth: Optional[Mapping[str, Any]] = field(default=None, metadata=_rule(_auth, shown=_hidden))
 
     @classmethod
-    def _check_together(cls, values: Dict[str, Any], place: _Place) -> None:
+    def _check_together(cls, values: _Values, place: _Place) -> None:
         if values["spawn"] is False and values["key"] is None:
             raise _invalid((*place, "key"), "is needed where spawn is false")
 
@@ -763,9 +692,9 @@ class ConnectResponse(_Answer):
     spawned: bool = field(metadata=_rule(_boolean))
     status: BackendStatus = field(metadata=_rule(_string, words=_STATUSES))
     token: str = field(metadata=_rule(_string, shown=_hidden))
-    url: str = field(metadata=_rule(_string, shown=_url_shown))
-    status_url: str = field(metadata=_rule(_string, shown=_url_shown))
-    ready_url: str = field(default="", metadata=_rule(_string, shown=_url_shown))
+    url: str = field(metadata=_rule(_string, shown=_quoted_origin))
+    status_url: str = field(metadata=_rule(_string, shown=_quoted_origin))
+    ready_url: str = field(default="", metadata=_rule(_string, shown=_quoted_origin))
     secret_token: Optional[str] = field(default=None, metadata=_rule(_string, shown=_hidden))
 
 
@@ -793,27 +722,25 @@ class BackendState(_Answer):
         """Whether it has ended; `terminating` and `hard-terminating` are on the way there."""
         return self.status == "terminated"
 
+    @property
+    def _is_ending(self) -> bool:
+        return self.status in _ENDING
+
     @classmethod
-    def _check_together(cls, values: Dict[str, Any], place: _Place) -> None:
+    def _check_together(cls, values: _Values, place: _Place) -> None:
         status = values["status"]
-        if status in ("terminating", "hard-terminating") and not values["termination_reason"]:
+        if status in _ENDING[:-1] and values["termination_reason"] is None:
             raise _invalid((*place, "termination_reason"), "is missing, with status " + status)
         for name in ("termination_reason", "termination_kind", "exit_error"):
-            if _rank(status) < _TERMINATING and values[name] is not None:
+            if status not in _ENDING and values[name] is not None:
                 raise _invalid((*place, name), "does not belong to status " + status)
 
 
-def _declare(*bases: Type[_Record]) -> None:
-    """Takes the fields of the bases' dataclasses: metadata is there once the decorator has run."""
-    for base in bases:
-        for record in base.__subclasses__():
-            record._fields = {declared.name: declared for declared in fields(record)}  # type: ignore[arg-type]
-            for name, declared in record._fields.items():
-                if "rule" not in declared.metadata:
-                    raise TypeError("%s.%s needs a rule in its metadata" % (record.__name__, name))
-
-
-_declare(_Request, _Answer)
+# Metadata is there once the decorator has run. (A class or a field without a rule ends here.)
+for _class in (*_Request.__subclasses__(), *_Answer.__subclasses__()):
+    _class._fields = {each.name: each for each in fields(_class)}  # type: ignore[arg-type]
+    if not all("rule" in each.metadata for each in _class._fields.values()):
+        raise TypeError("each field of %s needs a rule in its metadata" % _class.__name__)
 
 
 # ---- HTTP ------------------------------------------------------------------------------------
@@ -823,8 +750,8 @@ _declare(_Request, _Answer)
 # theirs. Its timeout is one socket operation's, though. The classes derived from its handlers,
 # connections and responses give each operation what is left of the call's deadline.
 
-_USER_AGENT = "jamsocket-lite/" + __version__  # some edges answer 403 to urllib's own
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_SslContext = Optional["ssl.SSLContext"]
 
 
 class _Deadline:
@@ -839,11 +766,9 @@ class _Deadline:
 
     def left(self) -> float:
         """The seconds left, as a socket takes them. Raises JamsocketTimeout where none are."""
-        longest = 1e6  # sockets refuse very large timeouts; this is eleven days
-        seconds = self.remaining()
-        if seconds <= 0:
+        if not self.remaining():
             raise JamsocketTimeout("the deadline passed")
-        return min(seconds, longest)
+        return min(self.remaining(), 1e6)  # sockets refuse very large timeouts
 
     def nearer(self, seconds: float) -> "_Deadline":
         """A deadline for one attempt."""
@@ -856,40 +781,33 @@ class _Url:
     def __init__(self, text: str, what: str) -> None:
         from urllib.parse import urlsplit
 
-        expected = (
-            "%s must be a url like https://host:port/path (http or https, no user name)" % what
-        )
-        if not re.match(r"[\x21-\x7e]+\Z", text):
-            raise ConfigurationError(expected + ", of visible ASCII characters")
+        hosts = r"(?a:([\w~-]{1,63}\.)*[\w~-]{1,63}\.?|[0-9a-f:.]*:[0-9a-f:.]*)"
         try:
             parts = urlsplit(text)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            parts = None
-        if parts is None or parts.scheme not in _DEFAULT_PORTS or "@" in parts.netloc:
-            raise ConfigurationError(expected)
-        label = r"[\w~-]{1,63}"
-        if not re.match(
-            r"((%s\.)*%s\.?|[0-9a-f:.]*:[0-9a-f:.]*)\Z" % (label, label), host, re.ASCII
-        ):
-            raise ConfigurationError(expected + ", with a host")
-        if port == 0:
-            raise ConfigurationError("%s must have a port from 1 to 65535, not 0" % what)
+            host, default = parts.hostname or "", _DEFAULT_PORTS[parts.scheme]
+            port = default if parts.port is None else parts.port
+            is_sound = re.fullmatch(r"[\x21-\x7e]+", text) and re.fullmatch(hosts, host)
+        except (KeyError, ValueError):
+            is_sound = None
+        if not is_sound or not port or "@" in parts.netloc:
+            raise ConfigurationError(
+                "%s must be a url like https://host:port/path: http or https, of visible ASCII"
+                " characters, without a user name" % what
+            )
+        self.text = text.partition("#")[0]
         self.scheme, self.host, self.netloc = parts.scheme, host, parts.netloc
         self.path, self.query = parts.path, parts.query
-        shown_host = "[%s]" % host if ":" in host else host
-        self.origin = "%s://%s" % (self.scheme, shown_host)  # all of it that may be shown
-        if port is not None and port != _DEFAULT_PORTS[self.scheme]:
+        self.origin = "%s://%s" % (self.scheme, "[%s]" % host if ":" in host else host)
+        if port != default:
             self.origin += ":%d" % port
-        self.text = text.partition("#")[0]
 
     def extended(self, path: str, query: Optional[Mapping[str, str]] = None) -> "_Url":
         """The url of something below this one."""
         from urllib.parse import urlencode
 
-        queries = [text for text in (self.query, urlencode(query or {})) if text]
         text = "%s://%s%s%s" % (self.scheme, self.netloc, self.path.rstrip("/"), path)
-        return _Url("?".join([text, "&".join(queries)]) if queries else text, "the url")
+        queries = "&".join(each for each in (self.query, urlencode(query or {})) if each)
+        return _Url(text + ("?" + queries if queries else ""), "the url")
 
 
 class _HttpRequest(NamedTuple):
@@ -900,15 +818,14 @@ class _HttpRequest(NamedTuple):
     headers: Dict[str, str]
     body: Optional[bytes]
     secrets: Any
-    ssl_context: "Optional[ssl.SSLContext]"
+    ssl_context: _SslContext
 
 
 if TYPE_CHECKING:
     _ConnectionBase = http.client.HTTPConnection
     _ResponseBase = http.client.HTTPResponse
-    _HandlerBase = urllib.request.HTTPSHandler
 else:
-    _ConnectionBase = _ResponseBase = _HandlerBase = object
+    _ConnectionBase = _ResponseBase = object
 
 
 @functools.lru_cache(maxsize=16)
@@ -920,31 +837,10 @@ def _derived(mixin: type, base: type) -> Any:
     return type(mixin.__name__, (mixin, base), {})
 
 
-class _Handler(_HandlerBase):
-    """Opens urls by connections with a deadline."""
-
-    deadline: _Deadline
-    _context: Any  # HTTPSHandler's
-
-    def http_open(self, request: Any) -> Any:
-        import http.client
-
-        connection = _derived(_Connection, http.client.HTTPConnection)
-        return self.do_open(connection, request, deadline=self.deadline)
-
-
-class _SecureHandler(_Handler):
-    def https_open(self, request: Any) -> Any:
-        import http.client
-
-        connection = _derived(_SecureConnection, http.client.HTTPSConnection)
-        return self.do_open(connection, request, context=self._context, deadline=self.deadline)
-
-
 class _Connection(_ConnectionBase):
     """A connection of which each step gets the time that is left."""
 
-    def __init__(self, host: str, *, deadline: _Deadline, **options: Any) -> None:
+    def __init__(self, deadline: _Deadline, host: str, **options: Any) -> None:
         import http.client
         import socket
 
@@ -959,36 +855,24 @@ class _Connection(_ConnectionBase):
         """Connects to the first address of a name that answers; each gets a share of the time."""
         import socket
 
-        longest_share = 5.0
         found = list(socket.getaddrinfo(address[0], address[1], 0, socket.SOCK_STREAM))
         if address[0] == "localhost":
             # What listens there often has IPv4 alone, and some systems wait long for the other.
             found.sort(key=lambda entry: entry[0] != socket.AF_INET)
         while found:
-            entry = found.pop(0)
-            share = self._deadline.left()
-            if found:
-                share = min(share / (len(found) + 1), longest_share)
+            family, kind, protocol, _, place = found.pop(0)
+            sock = socket.socket(family, kind, protocol)
             try:
-                return self._connect_to(entry, share)
-            except OSError as error:
-                if not found or _is_of_caller(error):
+                share = self._deadline.left() / (len(found) + 1)
+                sock.settimeout(min(share, 5.0) if found else share)
+                sock.connect(place)
+                sock.settimeout(self._deadline.left())
+                return sock
+            except BaseException as error:
+                sock.close()
+                if not found or not isinstance(error, OSError) or _is_of_caller(error):
                     raise
         raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
-
-    def _connect_to(self, entry: Any, seconds: float) -> "socket.socket":
-        import socket
-
-        family, kind, protocol, _, address = entry
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(seconds)
-            sock.connect(address)
-            sock.settimeout(self._deadline.left())
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     def _tunnel(self) -> None:
         super()._tunnel()  # type: ignore[misc]
@@ -1007,7 +891,9 @@ class _Connection(_ConnectionBase):
                 self.sock.settimeout(self._deadline.left())
                 super().send(data[start : start + piece])
         except OSError as error:
-            if not _is_hang_up(error):
+            hang_ups = ("SSLEOFError", "SSLZeroReturnError")
+            is_hang_up = isinstance(error, ConnectionError) or type(error).__name__ in hang_ups
+            if not is_hang_up and error.errno != errno.EIO:  # GraalPy's
                 raise
 
 
@@ -1016,27 +902,22 @@ class _SecureConnection(_Connection):
 
     def connect(self) -> None:
         import codecs
+        from types import SimpleNamespace
 
+        def wrap(sock: Any, server_hostname: str) -> Any:
+            return context.wrap_socket(sock, server_hostname=server_hostname.encode("ascii"))
+
+        context = self._context
         try:
             codecs.lookup("idna")
-        except LookupError:  # GraalPy in an isolated context
-            self._context = _AsciiNames(self._context)
+        except LookupError:  # GraalPy in an isolated context cannot encode a name; bytes will do
+            self._context = SimpleNamespace(wrap_socket=wrap)
         try:
             super().connect()
         except RuntimeError as error:
             if "TLS not supported" not in str(error):
                 raise
             raise OSError(errno.ENOSYS, "this Python has no TLS") from None  # Pyodide
-
-
-class _AsciiNames:
-    """An SSLContext for a Python that lacks the codec by which it encodes a server's name."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def wrap_socket(self, sock: Any, server_hostname: str) -> Any:
-        return self._context.wrap_socket(sock, server_hostname=server_hostname.encode("ascii"))
 
 
 class _Response(_ResponseBase):
@@ -1059,25 +940,22 @@ class _Response(_ResponseBase):
     def begin(self) -> None:
         import http.client
 
-        failure = None
         try:
             super().begin()
-        except http.client.HTTPException as error:
-            failure = error
+        except http.client.HTTPException:
+            if self.reader is None or not self.reader.ended:
+                raise
         if self.reader is not None and self.reader.ended:  # http.client takes it for their end
             raise NetworkError("the connection was closed before the end of the headers")
-        if failure is not None:
-            raise failure
 
 
 class _Reader(io.RawIOBase):
     """The bytes that a socket receives. Each `recv` gets the time left; all bytes are counted."""
 
     def __init__(self, raw: Any, sock: Any, deadline: _Deadline) -> None:
-        self.sock = sock
-        self.deadline = deadline
+        self.sock, self.deadline = sock, deadline
         self.limit: float = 1024 * 1024  # bytes of an answer with its framing
-        self.waits = True  # for bytes; without, a read gives what is here
+        self.waits = True  # for bytes; else a read gives what is here
         self.ended = False
         self._raw = raw
         self._received = 0
@@ -1086,23 +964,14 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> Optional[int]:
-        if not self.waits:
-            return self._receive_what_is_here(buffer)
-        self.sock.settimeout(self.deadline.left())
-        return self._count(self.sock.recv_into(buffer))
-
-    def _receive_what_is_here(self, buffer: Any) -> Optional[int]:
-        self.sock.settimeout(0)
+        self.sock.settimeout(self.deadline.left() if self.waits else 0)
         try:
-            return self._count(self.sock.recv_into(buffer))
-        except BlockingIOError:
-            return None
+            received: int = self.sock.recv_into(buffer)
         except OSError as error:
-            if type(error).__name__ in ("SSLWantReadError", "SSLWantWriteError"):
-                return None
-            raise
-
-    def _count(self, received: int) -> int:
+            nothing_here = ("BlockingIOError", "SSLWantReadError", "SSLWantWriteError")
+            if self.waits or type(error).__name__ not in nothing_here:
+                raise
+            return None
         self.ended = received == 0
         self._received += received
         if self._received > self.limit:
@@ -1112,20 +981,6 @@ class _Reader(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-def _is_of_caller(error: OSError) -> bool:
-    """Whether a caller's code raised it: a TimeoutError that is not the system's, nor a socket's."""
-    text = str(error)
-    return (
-        isinstance(error, TimeoutError) and error.errno is None and not text.endswith("timed out")
-    )
-
-
-def _is_hang_up(error: OSError) -> bool:
-    if isinstance(error, ConnectionError) or error.errno == errno.EIO:  # the latter: GraalPy's
-        return True
-    return type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
 
 
 def _attempt(doing: str, deadline: _Deadline, work: Callable[[], _T]) -> _T:
@@ -1142,34 +997,42 @@ def _attempt(doing: str, deadline: _Deadline, work: Callable[[], _T]) -> _T:
 
 def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
     """The error to raise for one that came out of urllib. A caller's stays as it is."""
-    from http.client import HTTPException, IncompleteRead
-
     reason = getattr(error, "reason", None)
     if type(error).__name__ == "URLError" and isinstance(reason, Exception):
         error = reason  # what was raised while the request was sent
-    if isinstance(error, IncompleteRead) and isinstance(error.__context__, ValueError):
-        # http.client makes it of every ValueError around a chunk's size, also of a caller's.
-        if "invalid literal" not in str(error.__context__):
-            return error.__context__
     if isinstance(error, JamsocketTimeout):
         return JamsocketTimeout("%s: %s" % (doing, error))
-    if isinstance(error, (NetworkError, ProtocolError)) and not error._permanent:
+    if type(error) in (NetworkError, ProtocolError) and not getattr(error, "_permanent", True):
         return type(error)("%s: %s" % (doing, error))
     if isinstance(error, JamsocketError):
         return error
     if isinstance(error, OSError):
-        return _translated_system_error(error, doing, deadline)
+        return _of_system(error, doing, deadline)
+    if isinstance(error, ImportError) and error.name == "_socket":
+        return NetworkError("%s: this Python has no sockets" % doing)
+    from http.client import HTTPException, IncompleteRead
+
     if isinstance(error, IncompleteRead):
+        # http.client makes it of every ValueError around a chunk's size, also of a caller's.
+        cause = error.__context__
+        if isinstance(cause, ValueError) and "invalid literal" not in str(cause):
+            return cause
         return NetworkError("%s: the connection was closed in the middle of the answer" % doing)
     if isinstance(error, HTTPException):
-        problem = type(error).__name__  # its text may quote the answer
-        if str(error).startswith("got more than"):
-            problem = str(error)
+        is_too_large = str(error).startswith("got more than")  # the others' may quote the answer
+        problem = str(error) if is_too_large else type(error).__name__
         return ProtocolError("%s: the answer is not proper HTTP (%s)" % (doing, problem))
     return error
 
 
-def _translated_system_error(error: OSError, doing: str, deadline: _Deadline) -> Exception:
+def _is_of_caller(error: OSError) -> bool:
+    """Whether a caller's code raised it: a TimeoutError that is not the system's or a socket's."""
+    is_socket_text = str(error).endswith("timed out")
+    return isinstance(error, TimeoutError) and error.errno is None and not is_socket_text
+
+
+def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
+    """What an error of the system, of a socket or of TLS means."""
     import socket
 
     clock_step = 0.02  # the clock of Windows goes in steps of 15.6 ms
@@ -1178,17 +1041,15 @@ def _translated_system_error(error: OSError, doing: str, deadline: _Deadline) ->
     timed_out = isinstance(error, (socket.timeout, TimeoutError))
     if deadline.remaining() <= (clock_step if timed_out else 0):
         return JamsocketTimeout("%s: the deadline passed" % doing)
-    if hasattr(error, "verify_code"):
-        text = getattr(error, "verify_message", None) or "it is not trusted"
-        failure = NetworkError(
-            "%s: the certificate was refused: %s (a private authority is named by SSL_CERT_FILE or"
-            " ssl_context)" % (doing, text)
-        )
-        failure._permanent = True
-        return failure
     refusal = re.match(r"Tunnel connection failed: (\d{3})", str(error))
     if refusal:
         return _proxy_refusal(int(refusal.group(1)), doing)
+    if hasattr(error, "verify_code"):
+        problem = getattr(error, "verify_message", None) or "it is not trusted"
+        hint = "a private authority is named by SSL_CERT_FILE or ssl_context"
+        failure = NetworkError("%s: the certificate was refused: %s (%s)" % (doing, problem, hint))
+        failure._permanent = True
+        return failure
     reason = getattr(error, "strerror", None) or getattr(error, "reason", None)
     if not isinstance(reason, str):
         reason = "timed out" if timed_out else type(error).__name__
@@ -1209,20 +1070,18 @@ def _proxy_refusal(status: int, doing: str) -> JamsocketError:
 _default_context: "Tuple[Any, Optional[ssl.SSLContext]]" = (None, None)  # it, after what it is for
 
 
-def _verifying_context(given: "Optional[ssl.SSLContext]") -> "ssl.SSLContext":
+def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
     """A context that checks certificates: the given one, or the default one."""
     try:
         import ssl
     except ImportError:
-        ssl = None  # type: ignore[assignment]
-    if ssl is None:
-        raise ConfigurationError("https needs the module ssl, which this Python lacks; use http")
+        raise ConfigurationError("https needs the module ssl, which this Python lacks") from None
     context = _shared_context() if given is None else given
     if given is None and type(context) is ssl.SSLContext:
         if not isinstance(context, getattr(ssl, "_SSLContext", object)):
             return context  # a fake's, which stands in the place of ssl's
-    checks_names = getattr(context, "check_hostname", False)
-    if not checks_names or getattr(context, "verify_mode", None) != ssl.CERT_REQUIRED:
+    verifies = getattr(context, "verify_mode", None) == ssl.CERT_REQUIRED
+    if not verifies or not getattr(context, "check_hostname", False):
         what = "ssl._create_default_https_context" if given is None else "ssl_context"
         raise ConfigurationError(
             "%s must check certificates and host names, as one of ssl.create_default_context("
@@ -1239,8 +1098,7 @@ def _shared_context() -> "ssl.SSLContext":
     import ssl
 
     global _default_context
-    file = os.environ.get("SSL_CERT_FILE")
-    directory = os.environ.get("SSL_CERT_DIR")
+    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     purpose = (ssl._create_default_https_context, ssl.SSLContext, file, directory)
     made_for, context = _default_context
     if context is None or made_for != purpose:
@@ -1253,10 +1111,17 @@ def _shared_context() -> "ssl.SSLContext":
 
 def _proxy_for(url: _Url) -> Optional[str]:
     """The proxy that the environment names for a url, as urllib reads it; none for loopback."""
+    from ipaddress import ip_address
     from urllib.request import getproxies, proxy_bypass
 
     proxy = getproxies().get(url.scheme)
-    if not proxy or _is_loopback(url.host) or proxy_bypass(url.netloc):
+    if not proxy or ("." + url.host.rstrip(".")).endswith(".localhost"):
+        return None
+    try:
+        is_loopback = ip_address(url.host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if is_loopback or proxy_bypass(url.netloc):
         return None
     scheme, _, rest = proxy.rpartition("://")
     variable = url.scheme + "_proxy"
@@ -1276,48 +1141,38 @@ def _proxy_secrets(url: _Url) -> List[str]:
     return [*plain.split(":", 1), b64encode(plain.encode("utf-8")).decode("ascii")]
 
 
-def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return ("." + host.rstrip(".")).endswith(".localhost")
-
-
 def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
     """The response to a request, its status and headers read. Any status is one."""
     doing = "cannot reach " + request.url.origin
-    try:
-        import urllib.request
-    except ImportError:
-        raise NetworkError(doing + ": this Python has no sockets") from None
-    proxy = _proxy_for(request.url)
+    proxy = _attempt(doing, deadline, lambda: _proxy_for(request.url))
     if proxy is not None:
         doing += " through the proxy " + _origin(proxy)
-    return _attempt(doing, deadline, lambda: _opened(request, proxy, deadline))
 
+    def work() -> Any:
+        import http.client
+        import urllib.request as urllib_request
 
-def _opened(request: _HttpRequest, proxy: Optional[str], deadline: _Deadline) -> Any:
-    import http.client
-    from urllib import request as urllib_request
+        opener, scheme = urllib_request.OpenerDirector(), request.url.scheme
+        opener.addheaders = []
+        level = http.client.HTTPConnection.debuglevel
+        if scheme == "https":
+            context = _verifying_context(request.ssl_context)
+            handler: Any = urllib_request.HTTPSHandler(level, context)
+            secure = _derived(_SecureConnection, http.client.HTTPSConnection)
+            connect = functools.partial(secure, deadline, context=context)
+        else:
+            handler = urllib_request.HTTPHandler(level)
+            connect = functools.partial(_derived(_Connection, http.client.HTTPConnection), deadline)
+        setattr(handler, scheme + "_open", lambda prepared: handler.do_open(connect, prepared))
+        opener.add_handler(handler)
+        if proxy is not None:
+            opener.add_handler(urllib_request.ProxyHandler({scheme: proxy}))
+        prepared = urllib_request.Request(request.url.text, request.body, method=request.method)
+        for name, value in request.headers.items():
+            prepared.add_unredirected_header(name, value)
+        return opener.open(prepared, timeout=deadline.left())
 
-    url, opener = request.url, urllib_request.OpenerDirector()
-    opener.addheaders = []
-    level = http.client.HTTPConnection.debuglevel
-    if url.scheme == "https":
-        context = _verifying_context(request.ssl_context)
-        handler = _derived(_SecureHandler, urllib_request.HTTPSHandler)(level, context)
-    else:
-        handler = _derived(_Handler, urllib_request.HTTPHandler)(level)
-    handler.deadline = deadline
-    opener.add_handler(handler)
-    if proxy is not None:
-        opener.add_handler(urllib_request.ProxyHandler({url.scheme: proxy}))
-    prepared = urllib_request.Request(url.text, request.body, method=request.method)
-    for name, value in request.headers.items():
-        prepared.add_unredirected_header(name, value)
-    return opener.open(prepared, timeout=deadline.left())
+    return _attempt(doing, deadline, work)
 
 
 def _read_body(response: Any, limit: int, deadline: _Deadline, body: bytearray) -> None:
@@ -1346,70 +1201,58 @@ def _refuse(response: Any, request: _HttpRequest, deadline: _Deadline) -> None:
         return
     text = "HTTP %d from %s" % (status, request.url.origin)
     if status in (301, 302, 303, 307, 308):
-        target = _origin(response.headers.get("Location") or "")
-        failure = ProtocolError(
-            "%s: redirects (here to %s) are not followed; use the address that it leads to"
-            % (text, _sayable(target, request.secrets) or "a place that cannot be shown")
-        )
+        failure = ProtocolError(text + ": redirects are not followed; use the address they lead to")
         failure._permanent = True
         raise failure
     if status < 400:
         raise ProtocolError(text + ": the API has no such answer")
-    raise _http_error(text, response, request, deadline)
-
-
-def _http_error(text: str, response: Any, request: _HttpRequest, deadline: _Deadline) -> HTTPError:
     body = bytearray()
     try:
         _attempt(text, deadline, lambda: _read_body(response, 64 * 1024, deadline, body))
     except JamsocketError:
         pass  # what there is of it will do
-    words = _error_words(bytes(body), response.headers.get("Content-Type") or "text/plain")
+    raise _http_error(text, status, response.headers, bytes(body), request)
+
+
+def _http_error(
+    text: str, status: int, headers: Any, body: bytes, request: _HttpRequest
+) -> HTTPError:
+    words = _error_words(body, headers.get("Content-Type") or "text/plain")
     secrets = [request.secrets, _proxy_secrets(request.url)]
-    message, code, request_id = (_sayable(word, secrets) for word in words)
-    if _printable(words.message) and not message:
-        message = "(its message is left out, for it repeats a secret)"
-    if message:
-        text += ": " + message
+    said = {name: _sayable(word, secrets) for name, word in words.items()}
+    code, request_id = said.get("code") or said.get("kind"), said.get("id")
+    if said.get("message"):
+        text += ": " + said["message"]
+    elif _printable(words.get("message", "")):
+        text += ": (its message is left out, for it repeats a secret)"
     details = [name + word for name, word in (("code ", code), ("request ", request_id)) if word]
     if details:
         text += " (%s)" % ", ".join(details)
     kind = HTTPError
-    if response.status in (401, 403, 407):
+    if status in (401, 403, 407):
         kind = AuthenticationError
-    elif response.status == 429:
+    elif status == 429:
         kind = RateLimitError
+    wait = _retry_after(headers.get("Retry-After") or "")
     return kind(
-        text,
-        status=response.status,
-        code=code or None,
-        request_id=request_id or None,
-        retry_after=_retry_after(response.headers.get("Retry-After") or ""),
+        text, status=status, code=code or None, request_id=request_id or None, retry_after=wait
     )
 
 
-class _ErrorWords(NamedTuple):
-    message: str = ""
-    code: str = ""
-    request_id: str = ""
-
-
-def _error_words(body: bytes, content_type: str) -> _ErrorWords:
-    """Of the platform's error, of Plane's, or of the dev server's plain text."""
+def _error_words(body: bytes, content_type: str) -> Dict[str, str]:
+    """`message`, `code` (Plane's `kind`) and `id`, or the dev server's plain text as `message`."""
     try:
         document = _json(body, "")
     except ProtocolError:
         text = body.decode("utf-8-sig", "replace")
         if content_type.lower().startswith("text/plain") and text.lstrip()[:1] != "<":
-            return _ErrorWords(text)
-        return _ErrorWords()
+            return {"message": text}
+        return {}
     if isinstance(document, dict):
         document = document.get("error", document)
     if not isinstance(document, dict):
         document = {"message": document}
-    words = {name: word for name, word in document.items() if isinstance(word, str)}
-    code = words.get("code") or words.get("kind") or ""
-    return _ErrorWords(words.get("message", ""), code, words.get("id", ""))
+    return {name: word for name, word in document.items() if isinstance(word, str)}
 
 
 def _sayable(words: str, secrets: Any) -> str:
@@ -1501,12 +1344,11 @@ def _json(text: bytes, origin: str) -> Any:
         return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)
     except (ValueError, RecursionError):
         pass  # their texts quote the answer
+    found = "is something else"
     if not text.strip():
         found = "is empty"
     elif text.lstrip()[:1] == b"<":
         found = "is an HTML page"
-    else:
-        found = "is something else"
     raise ProtocolError("%s must answer with JSON; its answer %s" % (origin, found))
 
 
@@ -1554,29 +1396,19 @@ class _Events:
         if not self._started and lines[0].startswith(b"\xef\xbb\xbf"):
             lines[0] = lines[0][3:]
         self._started = True
-        events = []
-        for line in lines:
-            if line:
-                self._add(line)
-            else:
-                events += self._complete()
-        return events
+        return [event for line in lines for event in self._take(line)]
 
-    def _complete(self) -> List[str]:
-        """The event that an empty line ends, if it is one of type `message` with data."""
-        kind, data = self._type, self._data
-        self.last_id, self._type, self._size, self._data = self._id, b"", 0, []
-        if not data or kind not in (b"", b"message"):
-            return []
-        return [b"\n".join(data).decode("utf-8", "replace")]
-
-    def _add(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> List[str]:
+        """The event that this line completes, if it is an empty one, and there is one."""
+        if not line:
+            kind, data, self.last_id = self._type, self._data, self._id
+            self._type, self._size, self._data = b"", 0, []
+            is_message = data and kind in (b"", b"message")
+            return [b"\n".join(data).decode("utf-8", "replace")] if is_message else []
         name, _, value = line.partition(b":")
-        if not name:
-            return  # a comment
         if value.startswith(b" "):
             value = value[1:]
-        self._size += len(line)
+        self._size += len(line) if name else 0  # a comment has no name
         if self._size > self.LIMIT:
             raise ProtocolError("an event of the stream is longer than %d bytes" % self.LIMIT)
         if name == b"data":
@@ -1587,16 +1419,15 @@ class _Events:
             self._id = value
         elif name == b"retry" and value.isdigit():
             self.retry = float(value) / 1000
+        return []
 
 
 class _EventStream:
     """An open event stream: the response, and what its bytes mean."""
 
     def __init__(self, response: Any, events: _Events, origin: str, deadline: _Deadline) -> None:
-        self.events = events
-        self._response = response
+        self._response, self._events, self._deadline = response, events, deadline
         self._doing = "the event stream of %s broke" % origin
-        self._deadline = deadline
         self._failure: Optional[JamsocketError] = None
         self._reader: Optional[_Reader] = getattr(response, "reader", None)
         if self._reader is not None:
@@ -1607,7 +1438,7 @@ class _EventStream:
             self._response.close()
 
     def read(self, seconds: float) -> List[str]:
-        """The events that arrive within so many seconds: as soon as there is one, all that are here.
+        """The events that arrive within so many seconds: once there is one, all that are here.
 
         Raises NetworkError, ProtocolError or JamsocketTimeout where the stream ends or breaks,
         after the events before that were returned.
@@ -1625,8 +1456,7 @@ class _EventStream:
 
     def _collect(self, found: List[str], seconds: float) -> None:
         at_once, most = 0.05, 256 * 1024  # seconds and bytes to spend on what is here already
-        until = _Deadline(seconds)
-        end = _Deadline(max(seconds, at_once))
+        until, end = _Deadline(seconds), _Deadline(max(seconds, at_once))
         taken = 0
         while end.remaining() and taken < most:
             if not self._has_arrived():
@@ -1635,12 +1465,11 @@ class _EventStream:
                 self._wait(until.remaining())
                 continue
             piece = self._read_piece()
-            events = self.events.feed(piece)
+            events = self._events.feed(piece)
             if events and not found:
                 end = _Deadline(at_once)
             found += events
-            if found:
-                taken += len(piece)
+            taken += len(piece) if found else 0
 
     def _has_arrived(self) -> bool:
         """Whether there is something to read, so that no read is cut short by the clock.
@@ -1666,12 +1495,11 @@ class _EventStream:
             selector.select(min(seconds, 3600.0))
 
     def _read_piece(self) -> bytes:
-        """What is here of the body. What was begun, such as a chunk's head, may take two seconds."""
-        response, size = self._response, 16 * 1024
+        """What is here of the body. What was begun, as a chunk's head, may take two seconds."""
+        response = self._response
         if self._reader is not None:
             self._reader.deadline = self._deadline.nearer(2.0)
-        read = getattr(response, "read1", response.read)
-        piece: bytes = read(size)
+        piece: bytes = getattr(response, "read1", response.read)(16 * 1024)
         if not piece:
             raise NetworkError("it ended")
         if getattr(response, "chunked", False) and response.chunk_left == 0:
@@ -1748,9 +1576,7 @@ def _segment(text: str, what: str) -> str:
     from urllib.parse import quote
 
     if text in ("", ".", "..") or not _is_unicode(text):
-        raise ConfigurationError(
-            "%s must be a name, not empty, dots alone or no Unicode text" % what
-        )
+        raise ConfigurationError("%s must be a name in Unicode, not empty and not dots" % what)
     return quote(text, safe="")
 
 
@@ -1759,8 +1585,7 @@ def _plane_document(
 ) -> Dict[str, Any]:
     """A request in Plane's words."""
     document = request.to_dict()
-    key = document.pop("key", None)
-    spawn = document.pop("spawn", None)
+    key, spawn = document.pop("key", None), document.pop("spawn", None)
     if key is not None:
         document["key"] = {"name": key}
         if namespace is not None:
@@ -1770,7 +1595,9 @@ def _plane_document(
     config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {}
     tag = config.pop("tag", None)
     if tag is not None:
-        image = _with_tag(image, tag)
+        path, slash, name = image.partition("@")[0].rpartition("/")
+        mark = "@" if tag.startswith("sha256:") else ":"  # a digest stands after an @
+        image = path + slash + name.partition(":")[0] + mark + tag
     config["executable"] = {"image": image, **config.get("executable", {})}
     if pool is not None:
         config["pool"] = pool
@@ -1778,29 +1605,19 @@ def _plane_document(
     return document
 
 
-def _with_tag(image: str, tag: str) -> str:
-    """An image with another tag, or with a digest, which stands after an @."""
-    path, slash, name = image.partition("@")[0].rpartition("/")
-    bare = path + slash + name.partition(":")[0]
-    return bare + ("@" if tag.startswith("sha256:") else ":") + tag
-
-
 class _Address:
     """How a backend is asked for its status, and how its stream is opened."""
 
     def __init__(self, status: _HttpRequest, stream: _HttpRequest) -> None:
-        self._status = status
-        self._stream = stream
+        self._status, self._stream = status, stream
 
     def ask(self, deadline: _Deadline, *, fresh: bool = False) -> BackendState:
         """What the status call says; if it must be `fresh`, a cache's answer is a NetworkError."""
         document = _fetch(self._status, deadline)
         origin = self._status.url.origin
         if fresh and document.age > 0:
-            raise NetworkError(
-                "%s: the status came out of a cache, %d seconds old; have nothing cache it"
-                % (origin, document.age)
-            )
+            text = "%s: the status came out of a cache, %d seconds old; have nothing cache it"
+            raise NetworkError(text % (origin, document.age))
         return _validated(BackendState, document.value, origin)
 
     def listen(self, events: _Events, attempt: _Deadline, deadline: _Deadline) -> _EventStream:
@@ -1830,6 +1647,8 @@ class _Address:
 #   it failed, 2 s after `ready`         a wait: done, where the stream has told nothing since
 #
 # What is here of the stream is read before an answer or a failure of the status call counts.
+
+_OnStatus = Optional[Callable[[BackendState], None]]
 
 
 class _Pauses:
@@ -1880,6 +1699,7 @@ class _Watch:
     """
 
     ATTEMPT = 2.0  # seconds for opening a stream, and for a first status call
+    CHECK = 10.0  # seconds between status calls while a stream tells
 
     def __init__(
         self, address: _Address, deadline: _Deadline, *, decides: bool, ask_first: bool = False
@@ -1894,20 +1714,16 @@ class _Watch:
         self._stream_due = now
         self._stream_pauses = _Pauses(0.1, 5.0)
         self._events = _Events()
-        self._forget_stream()
+        self._told: Optional[BackendState] = None  # the last state that this stream told
+        self._told_ready = math.inf  # when it first told `ready`
 
         self._status_pauses = _Pauses(0.5, 2.0)
         self._status_due = now if ask_first else now + self._status_pauses.next()
-        self._not_before = now  # a 429's Retry-After
-        self._asked = now  # when the last status call was made
+        self._not_before = self._asked = now  # a 429's Retry-After; when the last call was made
         self._has_asked = False
         self._failures = 0  # of status calls, in a row
         self._failing_since = math.inf  # in the same way
         self._failing_patience = 0.0
-
-    def _forget_stream(self) -> None:
-        self._told: Optional[BackendState] = None  # the last state that this stream told
-        self._told_ready = math.inf  # when it first told `ready`
 
     def updates(self) -> Generator[_Update, None, None]:
         """Looks at the stream and the status call in turn, until the deadline."""
@@ -1919,7 +1735,11 @@ class _Watch:
                 elif self._stream is None and self._stream_due <= now:
                     self._open()
                 else:
-                    yield self._update(self._listen(self._seconds_to_wait()))
+                    due = self._status_due
+                    if self._stream is None:
+                        due = min(due, self._stream_due)
+                    seconds = min(due - now, self._deadline.remaining())
+                    yield _Update(self._listen(seconds), self._latest, None)
         finally:
             if self._stream is not None:
                 self._stream.close()
@@ -1933,29 +1753,19 @@ class _Watch:
             text += "; the last failure was: " + self._last_failure
         return JamsocketTimeout(text, last_state=self._latest)
 
-    def _seconds_to_wait(self) -> float:
-        due = self._status_due
-        if self._stream is None:
-            due = min(due, self._stream_due)
-        return min(max(due - time.monotonic(), 0.0), self._deadline.remaining())
-
-    def _update(self, new: List[BackendState], ready: Optional[BackendState] = None) -> _Update:
-        return _Update(new, self._latest, ready)
-
     def _learn(self, states: List[BackendState]) -> List[BackendState]:
         """Those of the states that are new."""
         new = []
         for state in states:
-            if _rank(state.status) < 0:
-                # Hashes, for a server may send any number of long words.
+            latest = self._latest
+            if state.status in _STATUSES:
+                is_new = latest is None or _rank(state.status) > _rank(latest.status)
+            else:  # hashes, for a server may send any number of long words
                 is_new = len(self._unknown) < 1000 and hash(state.status) not in self._unknown
                 self._unknown.add(hash(state.status) if is_new else 0)
-            else:
-                is_new = self._latest is None or _rank(state.status) > _rank(self._latest.status)
             if is_new:
                 new.append(state)
-            if is_new and (self._latest is None or _rank(state.status) >= 0):
-                self._latest = state
+                self._latest = state if latest is None or state.status in _STATUSES else latest
         if new:
             self._stream_pauses.start_small()
             self._status_pauses.start_small()
@@ -1987,7 +1797,7 @@ class _Watch:
         self._stream_due = now + max(self._stream_pauses.next(), asked_for)
         if self._told is not None:
             self._ask_at(min(self._status_due, now + self._status_pauses.next()))
-        self._forget_stream()
+        self._told, self._told_ready = None, math.inf
 
     def _listen(self, seconds: float) -> List[BackendState]:
         """The new states of what the stream tells within so many seconds."""
@@ -2006,17 +1816,17 @@ class _Watch:
         return new
 
     def _stream_told(self, states: List[BackendState]) -> None:
-        now = time.monotonic()
         self._failing_since = math.inf
         was_ready = self._told is not None and self._told.is_ready
         self._told = states[-1]
         if was_ready and self._told.is_ready:
             return
+        now = time.monotonic()
         self._told_ready = now if self._told.is_ready else math.inf
         if self._decides and any(state.is_ready for state in states):
             self._ask_at(now)
         else:
-            self._ask_at(self._asked + 10.0)
+            self._ask_at(self._asked + self.CHECK)
 
     # The status call:
 
@@ -2035,14 +1845,15 @@ class _Watch:
             failure = error
         new = self._listen(0.0)
         if failure is not None:
-            return self._update(new, self._failed(failure))
+            ready = self._failed(failure)
+            return _Update(new, self._latest, ready)
         self._failures, self._failing_since = 0, math.inf
         new += self._learn([state])
         if self._told is not None and _rank(state.status) >= _rank(self._told.status):
-            self._ask_at(self._asked + 10.0)
+            self._ask_at(self._asked + self.CHECK)
         else:
             self._ask_at(self._next_moment())
-        return self._update(new, state if state.is_ready else None)
+        return _Update(new, self._latest, state if state.is_ready else None)
 
     def _failed(self, error: JamsocketError) -> Optional[BackendState]:
         """The stream's `ready`, where it counts by itself. Raises what is not borne any longer."""
@@ -2059,6 +1870,7 @@ class _Watch:
             return self._told
         if isinstance(error, RateLimitError):
             self._not_before = time.monotonic() + (error.retry_after or 0.0)
+        # The last call falls on the end of the patience.
         moments = [self._next_moment(), self._failing_since + patience]
         if settled > self._asked:
             moments.append(settled)
@@ -2082,21 +1894,18 @@ def _state_in(event: str) -> Optional[BackendState]:
 
 
 def _wait_until_ready(
-    address: _Address,
-    deadline: _Deadline,
-    on_status: Optional[Callable[[BackendState], None]],
-    connected: str,
+    address: _Address, deadline: _Deadline, on_status: _OnStatus, connected: str
 ) -> BackendState:
     """Waits for a backend; `connected` is its status by the connect's answer, or ""."""
-    if _rank(connected) >= _TERMINATING:
-        raise _terminated(_ending_state(address, deadline, connected, on_status))
+    if connected in _ENDING:
+        raise _terminated(_ending_state(address, deadline, on_status, connected))
     watch = _Watch(address, deadline, decides=True, ask_first=connected == "ready")
     with closing(watch.updates()) as updates:
         for update in updates:
             for state in update.new:
                 if on_status is not None:
                     on_status(state)
-            if update.latest is not None and _rank(update.latest.status) >= _TERMINATING:
+            if update.latest is not None and update.latest._is_ending:
                 raise _terminated(update.latest)
             if update.ready is not None:
                 return update.ready
@@ -2104,10 +1913,7 @@ def _wait_until_ready(
 
 
 def _ending_state(
-    address: _Address,
-    deadline: _Deadline,
-    connected: str,
-    on_status: Optional[Callable[[BackendState], None]],
+    address: _Address, deadline: _Deadline, on_status: _OnStatus, connected: str
 ) -> BackendState:
     """What one status call tells of a backend that is ending by the connect's answer."""
     try:
@@ -2122,9 +1928,7 @@ def _ending_state(
 
 
 def _terminated(state: BackendState) -> BackendTerminated:
-    why = ""
-    if state.termination_reason:
-        why = " (%s)" % _word(state.termination_reason)
+    why = " (%s)" % _word(state.termination_reason) if state.termination_reason else ""
     text = "the backend is %s%s, so it will not become ready" % (state.status, why)
     return BackendTerminated(text, state=state)
 
@@ -2148,10 +1952,10 @@ _DEV_PORT = 8080
 
 _RequestLike = Union[ConnectRequest, Mapping[str, Any], None]
 _Backend = Union[ConnectResponse, str]
-_OnStatus = Optional[Callable[[BackendState], None]]
+_Timeout = Optional[float]
 
 
-def _seconds(timeout: Optional[float]) -> float:
+def _seconds(timeout: _Timeout) -> float:
     """A timeout that makes sense; None is none, as is inf."""
     if timeout is None:
         return math.inf
@@ -2202,6 +2006,14 @@ def _header_secrets(headers: Mapping[str, str]) -> List[str]:
     return secrets
 
 
+def _response_secrets(response: Optional[ConnectResponse]) -> List[Optional[str]]:
+    """The tokens, and what follows the origin in the urls that let one in."""
+    if response is None:
+        return []
+    urls = [url.partition("://")[2].partition("/")[2] for url in (response.url, response.ready_url)]
+    return [response.token, response.secret_token, *urls]
+
+
 class _Client:
     """What the clients share. `headers` are secrets, sent with the private calls."""
 
@@ -2209,12 +2021,7 @@ class _Client:
     _asks_at_status_url = True  # of a ConnectResponse, rather than by its id at the client's own
 
     def __init__(
-        self,
-        url: str,
-        what: str,
-        headers: Dict[str, str],
-        timeout: Optional[float],
-        ssl_context: "Optional[ssl.SSLContext]",
+        self, url: Any, what: str, headers: Dict[str, str], timeout: Any, ssl_context: _SslContext
     ) -> None:
         self._url = _Url(_setting(what, url), what)
         self._headers = headers
@@ -2226,9 +2033,7 @@ class _Client:
     def __repr__(self) -> str:
         return "<%s at %s>" % (type(self).__name__, self._url.origin)
 
-    def connect(
-        self, request: _RequestLike = None, *, timeout: Optional[float] = None
-    ) -> ConnectResponse:
+    def connect(self, request: _RequestLike = None, *, timeout: _Timeout = None) -> ConnectResponse:
         """Starts a backend, or takes the one that holds the request's key. Sent once.
 
         `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a
@@ -2239,7 +2044,7 @@ class _Client:
         deadline = self._deadline(timeout)
         return self._connect(_as_request(request), deadline)
 
-    def status(self, backend: _Backend, *, timeout: Optional[float] = None) -> BackendState:
+    def status(self, backend: _Backend, *, timeout: _Timeout = None) -> BackendState:
         """The state of a backend, given as its ConnectResponse, its id or its status url.
 
         `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such
@@ -2249,7 +2054,7 @@ class _Client:
         return self._address(backend).ask(deadline)
 
     def status_stream(
-        self, backend: _Backend, *, timeout: Optional[float] = None
+        self, backend: _Backend, *, timeout: _Timeout = None
     ) -> Generator[BackendState, None, None]:
         """Yields each state once, as soon as it is known, and ends after `terminated`.
 
@@ -2260,7 +2065,7 @@ class _Client:
         return _each_state(self._address(backend), deadline)
 
     def wait_until_ready(
-        self, backend: _Backend, *, timeout: Optional[float] = 60.0, on_status: _OnStatus = None
+        self, backend: _Backend, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> BackendState:
         """Returns the `ready` state as soon as the platform tells it.
 
@@ -2275,11 +2080,7 @@ class _Client:
         return self._wait(backend, deadline, on_status)
 
     def connect_and_wait(
-        self,
-        request: _RequestLike = None,
-        *,
-        timeout: Optional[float] = 60.0,
-        on_status: _OnStatus = None,
+        self, request: _RequestLike = None, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> ConnectResponse:
         """Connects, waits until the backend is ready, and returns the connect's answer.
 
@@ -2291,28 +2092,23 @@ class _Client:
         """
         deadline = _Deadline(_seconds(timeout))
         _check_callback(on_status)
-        wanted = _as_request(request)
-        pauses = _Pauses(0.1, 2.0)
+        wanted, pauses = _as_request(request), _Pauses(0.1, 2.0)
         response, state = None, None
         while True:
             try:
                 response = self._connect(wanted, deadline)
                 self._wait(response, deadline, on_status)
                 return response
-            except BackendTerminated as error:
-                error.response, state = response, error.state
-                if response is None or response.spawned:
-                    raise
             except JamsocketError as error:
                 error.response = response
                 if isinstance(error, JamsocketTimeout) and error.last_state is None:
                     error.last_state = state
-                raise
+                if not isinstance(error, BackendTerminated) or response is None or response.spawned:
+                    raise
+                state = error.state
             time.sleep(min(pauses.next(), deadline.remaining()))
 
-    def terminate(
-        self, backend: _Backend, *, hard: bool = False, timeout: Optional[float] = None
-    ) -> None:
+    def terminate(self, backend: _Backend, *, hard: bool = False, timeout: _Timeout = None) -> None:
         """Ends a backend: softly, with time to clean up, or `hard`. Sent once.
 
         It returns before the state changes. `timeout`: seconds for the whole call; None: the
@@ -2321,9 +2117,8 @@ class _Client:
         deadline = self._deadline(timeout)
         if type(hard) is not bool:
             raise TypeError("hard must be True or False, not " + _kind(hard))
-        response = _as_response(backend)
-        segment = _segment(self._backend_id(backend), "backend")
-        _fetch(self._terminate_request(segment, hard, _response_secrets(response)), deadline)
+        secrets = _response_secrets(_as_response(backend))
+        _fetch(self._terminate_request(self._segment_of(backend), hard, secrets), deadline)
 
     # What differs between the platforms:
 
@@ -2335,7 +2130,7 @@ class _Client:
 
     # What does not:
 
-    def _deadline(self, timeout: Optional[float]) -> _Deadline:
+    def _deadline(self, timeout: _Timeout) -> _Deadline:
         return _Deadline(self._timeout if timeout is None else _seconds(timeout))
 
     def _connect(self, request: ConnectRequest, deadline: _Deadline) -> ConnectResponse:
@@ -2358,38 +2153,27 @@ class _Client:
         elif response is None and "://" in str(backend):
             url = _Url(str(backend), "backend")
         else:
-            segment = _segment(self._backend_id(backend), "backend")
-            return _Address(
-                self._request("status", secrets, backend=segment),
-                self._request("stream", secrets, backend=segment),
-            )
+            segment = self._segment_of(backend)
+            status = self._request("status", secrets, backend=segment)
+            return _Address(status, self._request("stream", secrets, backend=segment))
         known = _status_path(url)
         stream_url = url.extended(known.stream_suffix if known else "/stream")
-        return _Address(
-            self._request_to(url, "status", secrets),
-            self._request_to(stream_url, "stream", secrets),
-        )
+        status = self._request_to(url, "status", secrets)
+        return _Address(status, self._request_to(stream_url, "stream", secrets))
 
-    def _backend_id(self, backend: _Backend) -> str:
+    def _segment_of(self, backend: _Backend) -> str:
+        """A backend's id, as it stands in a path."""
         response = _as_response(backend)
-        if response is not None:
-            return response.backend_id
-        text = str.__str__(backend)
-        if "://" not in text:
-            return text
-        known = _status_path(_Url(text, "backend"))
-        if known is None:
-            raise ConfigurationError("backend must be an id, or a url that ends with /ID/status")
-        return known.backend_id
+        backend_id = str(backend) if response is None else response.backend_id
+        if response is None and "://" in backend_id:
+            known = _status_path(_Url(backend_id, "backend"))
+            if known is None:
+                raise ConfigurationError("backend must be an id, or a url that ends with ID/status")
+            backend_id = known.backend_id
+        return _segment(backend_id, "backend")
 
     def _request(
-        self,
-        call: str,
-        secrets: Any,
-        *,
-        document: Any = None,
-        query: Optional[Mapping[str, str]] = None,
-        **segments: str,
+        self, call: str, secrets: Any, document: Any = None, query: Any = None, **segments: str
     ) -> _HttpRequest:
         """A request to an endpoint of the client's own url; the segments fill in its path."""
         path = self._endpoints[call].path.format(**segments)
@@ -2399,8 +2183,10 @@ class _Client:
         import json
 
         endpoint = self._endpoints[call]
-        accepted = "text/event-stream" if call == "stream" else "application/json"
-        headers = {"Accept": accepted, "Cache-Control": "no-cache", "User-Agent": _USER_AGENT}
+        headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
+        headers["User-Agent"] = "jamsocket-lite/" + __version__  # some edges refuse urllib's own
+        if call == "stream":
+            headers["Accept"] = "text/event-stream"
         if endpoint.private and url.origin == self._url.origin:
             headers.update(self._headers)
         body = None
@@ -2409,14 +2195,6 @@ class _Client:
             headers["Content-Type"] = "application/json"
         secrets = [secrets, _header_secrets(self._headers), url.query]
         return _HttpRequest(endpoint.method, url, headers, body, secrets, self._ssl_context)
-
-
-def _response_secrets(response: Optional[ConnectResponse]) -> List[Optional[str]]:
-    """The tokens, and what follows the origin in the urls that let one in."""
-    if response is None:
-        return []
-    urls = [url.partition("://")[2].partition("/")[2] for url in (response.url, response.ready_url)]
-    return [response.token, response.secret_token, *urls]
 
 
 class Jamsocket(_Client):
@@ -2440,18 +2218,18 @@ class Jamsocket(_Client):
         port: int = _DEV_PORT,
         api_url: str = _API_URL,
         timeout: float = 60.0,
-        ssl_context: "Optional[ssl.SSLContext]" = None,
+        ssl_context: _SslContext = None,
     ) -> None:
         if type(dev) is not bool:
             raise ConfigurationError("dev must be True or False, not " + _kind(dev))
+        if not _is_integer(port) or not 0 < port < 65536:
+            shown = str(port)[:10] if _is_integer(port) else _kind(port)
+            raise ConfigurationError("port must be an integer from 1 to 65535, not " + shown)
         if dev and _setting("api_url", api_url) != _API_URL:
             raise ConfigurationError("api_url has no effect with dev=True; leave out one of them")
         if not dev and port != _DEV_PORT:
             raise ConfigurationError("port has no effect without dev=True; api_url can hold one")
         if dev:
-            if not _is_integer(port) or not 0 < port < 65536:
-                shown = port if _is_integer(port) else _kind(port)
-                raise ConfigurationError("port must be an integer from 1 to 65535, not %s" % shown)
             account = service = token = "-"
             api_url = "http://localhost:%d" % port
         self._path = _service_path(account, service, token)
@@ -2468,10 +2246,10 @@ class Jamsocket(_Client):
         return cls(**_jamsocket_settings(os.environ if env is None else env))
 
     def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
-        return self._request("connect", secrets, document=request.to_dict(), service=self._path)
+        return self._request("connect", secrets, request.to_dict(), service=self._path)
 
     def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
-        return self._request("terminate", secrets, document={"hard": hard}, backend=segment)
+        return self._request("terminate", secrets, {"hard": hard}, backend=segment)
 
 
 def _service_path(account: Any, service: Any, token: Any) -> str:
@@ -2512,7 +2290,7 @@ class Plane(_Client):
         pool: Optional[str] = None,
         namespace: Optional[str] = None,
         timeout: float = 60.0,
-        ssl_context: "Optional[ssl.SSLContext]" = None,
+        ssl_context: _SslContext = None,
         headers: Optional[Mapping[str, str]] = None,
     ) -> None:
         super().__init__(url, "url", _checked_headers(headers), timeout, ssl_context)
@@ -2531,7 +2309,7 @@ class Plane(_Client):
 
     def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
         document = _plane_document(request, self._image, self._pool, self._namespace)
-        return self._request("connect", secrets, document=document)
+        return self._request("connect", secrets, document)
 
     def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
         call = "hard-terminate" if hard else "soft-terminate"
@@ -2565,9 +2343,7 @@ def _checked_headers(headers: Any) -> Dict[str, str]:
 def _variable(env: Mapping[str, str], name: str) -> Optional[str]:
     """A variable of the environment; None where it is not set, or empty."""
     value = env.get(name)
-    if value is None or value == "":
-        return None
-    return _setting(name, value)
+    return None if value is None or value == "" else _setting(name, value)
 
 
 def _jamsocket_settings(env: Mapping[str, str]) -> Dict[str, Any]:
@@ -2579,26 +2355,21 @@ def _jamsocket_settings(env: Mapping[str, str]) -> Dict[str, Any]:
         if not re.match(r"[0-9]{1,5}\Z", port):
             raise ConfigurationError("JAMSOCKET_DEV_PORT must be an integer from 1 to 65535")
         return {"dev": True, "port": int(port)}
-    return {
-        "account": _variable(env, "JAMSOCKET_ACCOUNT"),
-        "service": _variable(env, "JAMSOCKET_SERVICE"),
-        "token": _variable(env, "JAMSOCKET_TOKEN"),
-        "api_url": _variable(env, "JAMSOCKET_API_URL") or _API_URL,
-    }
+    names = ("account", "service", "token")
+    settings: Dict[str, Any] = {name: _variable(env, "JAMSOCKET_" + name.upper()) for name in names}
+    return {**settings, "api_url": _variable(env, "JAMSOCKET_API_URL") or _API_URL}
 
 
 def _plane_settings(env: Mapping[str, str]) -> Dict[str, Any]:
-    missing = [name for name in ("PLANE_URL", "PLANE_IMAGE") if _variable(env, name) is None]
+    names = ("url", "image", "pool", "namespace")
+    settings: Dict[str, Any] = {name: _variable(env, "PLANE_" + name.upper()) for name in names}
+    missing = ["PLANE_" + name.upper() for name in names[:2] if settings[name] is None]
     if missing:
         raise ConfigurationError("Plane needs %s in the environment" % " and ".join(missing))
     authorization = _variable(env, "PLANE_AUTHORIZATION")
-    return {
-        "url": _variable(env, "PLANE_URL"),
-        "image": _variable(env, "PLANE_IMAGE"),
-        "pool": _variable(env, "PLANE_POOL"),
-        "namespace": _variable(env, "PLANE_NAMESPACE"),
-        "headers": None if authorization is None else {"Authorization": authorization},
-    }
+    if authorization is not None:
+        settings["headers"] = {"Authorization": authorization}
+    return settings
 
 
 def _client_from_env(**options: Any) -> _Client:
@@ -2619,41 +2390,32 @@ def connect(
     port: int = _DEV_PORT,
     api_url: str = _API_URL,
     timeout: float = 60.0,
-    ssl_context: "Optional[ssl.SSLContext]" = None,
+    ssl_context: _SslContext = None,
 ) -> ConnectResponse:
     """`connect` of a client that is made for this call.
 
     It is made of the arguments or, without credentials and `dev`, of the environment: as
     Jamsocket.from_env does, or Plane.from_env where PLANE_URL is set and no Jamsocket variable.
     """
-    client: _Client
-    if dev or any(setting is not None for setting in (account, service, token)):
-        client = Jamsocket(
-            account,
-            service,
-            token,
-            dev=dev,
-            port=port,
-            api_url=api_url,
-            timeout=timeout,
-            ssl_context=ssl_context,
-        )
-    elif api_url != _API_URL or port != _DEV_PORT:
+    settings: Dict[str, Any] = {"account": account, "service": service, "token": token}
+    options: Dict[str, Any] = {"timeout": timeout, "ssl_context": ssl_context}
+    if dev or any(setting is not None for setting in settings.values()):
+        client = Jamsocket(**settings, dev=dev, port=port, api_url=api_url, **options)
+        return client.connect(request)
+    if api_url != _API_URL or port != _DEV_PORT:
         raise ConfigurationError(
             "api_url and port have no effect without credentials in the call: the environment"
             " says where to connect (JAMSOCKET_API_URL, JAMSOCKET_DEV_PORT, PLANE_URL)"
         )
-    else:
-        client = _client_from_env(timeout=timeout, ssl_context=ssl_context)
-    return client.connect(request)
+    return _client_from_env(**options).connect(request)
 
 
 def wait_until_ready(
     backend: _Backend,
     *,
-    timeout: Optional[float] = 60.0,
+    timeout: _Timeout = 60.0,
     on_status: _OnStatus = None,
-    ssl_context: "Optional[ssl.SSLContext]" = None,
+    ssl_context: _SslContext = None,
 ) -> BackendState:
     """Jamsocket.wait_until_ready for a ConnectResponse or a status url, without credentials."""
     if isinstance(backend, str) and "://" not in backend:
@@ -2678,13 +2440,8 @@ exit status:  0 done   1 the platform's or the network's error   2 usage, config
               data   3 refused credentials   4 deadline passed   5 the backend terminated
               130 interrupted
 """
-_EXIT_STATUSES: Dict[type, int] = {
-    ValidationError: 2,
-    ConfigurationError: 2,
-    AuthenticationError: 3,
-    JamsocketTimeout: 4,
-    BackendTerminated: 5,
-}
+_EXIT_STATUSES: Dict[type, int] = {ValidationError: 2, ConfigurationError: 2}
+_EXIT_STATUSES.update({AuthenticationError: 3, JamsocketTimeout: 4, BackendTerminated: 5})
 _INTERRUPTED = 130
 
 
@@ -2693,15 +2450,13 @@ def _parser() -> "argparse.ArgumentParser":
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> Any:
-            problem = re.sub(
-                r": ['\"].*", "", message, flags=re.DOTALL
-            )  # the value may be a secret
+            # The value that it quotes may be a secret.
+            problem = re.sub(r": ['\"].*", "", message, flags=re.DOTALL)
             raise ConfigurationError("%s; see %s --help" % (problem, self.prog))
 
     quiet = "no progress on standard error"
-    program = os.path.basename(sys.argv[0]) if sys.argv else ""
     parser = Parser(
-        prog=program or "jamsocket-lite",
+        prog=(os.path.basename(sys.argv[0]) if sys.argv else "") or "jamsocket-lite",
         description=_HELP,
         epilog=_EPILOG,
         allow_abbrev=False,
@@ -2743,12 +2498,8 @@ def _add_connect_options(parser: "argparse.ArgumentParser") -> None:
     add("--lifetime-limit-seconds", metavar="N", type=int, help="end it after so long")
     add("--user", metavar="U", help="who will use it")
     add("--auth", metavar="JSON", help="an object that is handed to the backend")
-    add(
-        "--request",
-        metavar="JSON",
-        help="a whole request instead of these options; - reads it from standard input, so that"
-        " other users of the machine cannot see it",
-    )
+    text = "a whole request instead of these options; - reads it from standard input, unseen by"
+    add("--request", metavar="JSON", help=text + " other users of the machine")
     add("--wait", action="store_true", help="wait until it is ready")
     add("--format", choices=("json", "url"), default="json", help="all of the answer, or its url")
 
@@ -2758,13 +2509,10 @@ def _asked_for(options: "argparse.Namespace") -> ConnectRequest:
     pairs = [pair.partition("=") for pair in options.env or ()]
     if not all(mark for _, mark, _ in pairs):
         raise ConfigurationError("--env must be NAME=VALUE")
-    spawn: Dict[str, Any] = {
-        "tag": options.tag,
-        "cluster": options.cluster,
-        "max_idle_seconds": options.max_idle_seconds,
-        "lifetime_limit_seconds": options.lifetime_limit_seconds,
-        "executable": {"env": {name: value for name, _, value in pairs}} if pairs else None,
-    }
+    names = ("tag", "cluster", "max_idle_seconds", "lifetime_limit_seconds")
+    spawn: Dict[str, Any] = {name: getattr(options, name) for name in names}
+    if pairs:
+        spawn["executable"] = {"env": {name: value for name, _, value in pairs}}
     has_spawn = any(value is not None for value in spawn.values())
     if has_spawn and options.no_spawn:
         raise ConfigurationError("--no-spawn does not go with options that say how to spawn")
@@ -2778,8 +2526,9 @@ def _asked_for(options: "argparse.Namespace") -> ConnectRequest:
     if any(value is not None for value in request.values()):
         raise ConfigurationError("--request does not go with options that make a request")
     if options.request == "-":
-        return ConnectRequest.from_dict(_parsed("--request", _standard_input()))
-    text = options.request.encode("utf-8", "surrogateescape")
+        text = _standard_input()
+    else:
+        text = options.request.encode("utf-8", "surrogateescape")
     return ConnectRequest.from_dict(_parsed("--request", text))
 
 
@@ -2794,9 +2543,8 @@ def _parsed(option: str, text: bytes) -> Any:
 def _standard_input() -> bytes:
     """All of it, whatever the locale: a request is UTF-8."""
     try:
-        binary = getattr(sys.stdin, "buffer", None)
-        if binary is not None:
-            return bytes(binary.read())
+        if hasattr(sys.stdin, "buffer"):
+            return bytes(sys.stdin.buffer.read())
         if sys.stdin is not None:  # a program's own
             return sys.stdin.read().encode("utf-8")
     except (OSError, ValueError):
@@ -2816,8 +2564,6 @@ def _write(stream: Any, text: str) -> None:
     except (AttributeError, io.UnsupportedOperation):  # a program's own stream
         stream.write(data.decode(encoding))
         return
-    except ValueError:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
     while data:
         data = data[os.write(descriptor, data) :]
 
@@ -2833,22 +2579,19 @@ class _OutputFailed(Exception):
     """Standard output takes no more."""
 
 
-def _show(text: str) -> None:
+def _show(answer: Union[_Record, str]) -> None:
     """Writes a line to standard output."""
+    import json
+
+    text = answer if isinstance(answer, str) else json.dumps(answer.to_dict())
     try:
         _write(sys.stdout, text + "\n")
         return
     except BrokenPipeError:
         problem = ""  # who read it has left
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # the latter: it is closed
         problem = "cannot write to standard output: %s" % getattr(error, "strerror", "it is closed")
     raise _OutputFailed(problem)
-
-
-def _show_record(record: _Record) -> None:
-    import json
-
-    _show(json.dumps(record.to_dict()))
 
 
 class _Progress:
@@ -2872,11 +2615,10 @@ class _Progress:
 
 def _command_client(options: "argparse.Namespace") -> _Client:
     """The environment's client; for a status url, where it names none, one without credentials."""
-    by_url = "://" in getattr(options, "backend", "") and options.command != "terminate"
     try:
         return _client_from_env()
     except ConfigurationError:
-        if not by_url:
+        if "://" not in getattr(options, "backend", "") or options.command == "terminate":
             raise
     return Jamsocket(dev=True)
 
@@ -2884,18 +2626,17 @@ def _command_client(options: "argparse.Namespace") -> _Client:
 def _run(options: "argparse.Namespace", progress: _Progress) -> None:
     client = _command_client(options)
     timeout = getattr(options, "timeout", None)
+    seconds = 60.0 if timeout is None else timeout
     if options.command == "connect":
-        _run_connect(options, client, 60.0 if timeout is None else timeout, progress)
+        _run_connect(options, client, seconds, progress)
     elif options.command == "wait":
-        seconds = 60.0 if timeout is None else timeout
-        state = client.wait_until_ready(options.backend, timeout=seconds, on_status=progress)
-        _show_record(state)
+        _show(client.wait_until_ready(options.backend, timeout=seconds, on_status=progress))
     elif options.command == "status":
-        _show_record(client.status(options.backend))
+        _show(client.status(options.backend))
     elif options.command == "stream":
         with closing(client.status_stream(options.backend, timeout=timeout)) as states:
             for state in states:
-                _show_record(state)
+                _show(state)
     else:
         client.terminate(options.backend, hard=options.hard)
 
@@ -2910,7 +2651,7 @@ def _run_connect(
     else:
         response = client.connect(request, timeout=timeout)
     if options.format == "json":
-        _show_record(response)
+        _show(response)
     elif re.match(r"(?i)https?://[\x21-\x7e]+\Z", response.url):
         _show(response.url)
     else:

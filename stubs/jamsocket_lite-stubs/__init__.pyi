@@ -20,31 +20,13 @@ from typing import (
 )
 
 __version__: str
-__all__ = [
-    "Jamsocket",
-    "Plane",
-    "connect",
-    "wait_until_ready",
-    "ConnectRequest",
-    "SpawnConfig",
-    "Executable",
-    "ResourceLimits",
-    "ConnectResponse",
-    "BackendState",
-    "BackendStatus",
-    "TerminationKind",
-    "TerminationReason",
-    "JamsocketError",
-    "ValidationError",
-    "ConfigurationError",
-    "NetworkError",
-    "ProtocolError",
-    "HTTPError",
-    "AuthenticationError",
-    "RateLimitError",
-    "JamsocketTimeout",
-    "BackendTerminated",
-]
+__all__ = ["Jamsocket", "Plane", "connect", "wait_until_ready"]
+__all__ += ["ConnectRequest", "SpawnConfig", "Executable", "ResourceLimits"]
+__all__ += ["ConnectResponse", "BackendState"]
+__all__ += ["BackendStatus", "TerminationKind", "TerminationReason"]
+__all__ += ["JamsocketError", "ValidationError", "ConfigurationError", "NetworkError"]
+__all__ += ["ProtocolError", "HTTPError", "AuthenticationError", "RateLimitError"]
+__all__ += ["JamsocketTimeout", "BackendTerminated"]
 BackendStatus = Literal[
     "scheduled",
     "loading",
@@ -109,7 +91,7 @@ class AuthenticationError(HTTPError):
     """Status 401, 403 or 407: the credentials were refused."""
 
 class RateLimitError(HTTPError):
-    """Status 429: too many requests; `retry_after` says how long to stay away, if the server did."""
+    """Status 429: too many requests; `retry_after` says how long to stay away, if it is known."""
 
 class JamsocketTimeout(JamsocketError, TimeoutError):
     """The deadline passed, in whatever phase.
@@ -239,26 +221,21 @@ class BackendState(_Answer):
     @property
     def is_terminated(self) -> bool:
         """Whether it has ended; `terminating` and `hard-terminating` are on the way there."""
+_SslContext = Optional["ssl.SSLContext"]
+_OnStatus = Optional[Callable[[BackendState], None]]
 _API_URL = "https://api.jamsocket.com"
 _DEV_PORT = 8080
 _RequestLike = Union[ConnectRequest, Mapping[str, Any], None]
 _Backend = Union[ConnectResponse, str]
-_OnStatus = Optional[Callable[[BackendState], None]]
+_Timeout = Optional[float]
 
 class _Client:
     """What the clients share. `headers` are secrets, sent with the private calls."""
     def __init__(
-        self,
-        url: str,
-        what: str,
-        headers: Dict[str, str],
-        timeout: Optional[float],
-        ssl_context: "Optional[ssl.SSLContext]",
+        self, url: Any, what: str, headers: Dict[str, str], timeout: Any, ssl_context: _SslContext
     ) -> None: ...
     def __repr__(self) -> str: ...
-    def connect(
-        self, request: _RequestLike = None, *, timeout: Optional[float] = None
-    ) -> ConnectResponse:
+    def connect(self, request: _RequestLike = None, *, timeout: _Timeout = None) -> ConnectResponse:
         """Starts a backend, or takes the one that holds the request's key. Sent once.
 
         `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a
@@ -266,14 +243,14 @@ class _Client:
         HTTPError; NetworkError, ProtocolError or JamsocketTimeout, after which a backend may have
         been started all the same.
         """
-    def status(self, backend: _Backend, *, timeout: Optional[float] = None) -> BackendState:
+    def status(self, backend: _Backend, *, timeout: _Timeout = None) -> BackendState:
         """The state of a backend, given as its ConnectResponse, its id or its status url.
 
         `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such
         backend, or gone), NetworkError, ProtocolError or JamsocketTimeout.
         """
     def status_stream(
-        self, backend: _Backend, *, timeout: Optional[float] = None
+        self, backend: _Backend, *, timeout: _Timeout = None
     ) -> Generator[BackendState, None, None]:
         """Yields each state once, as soon as it is known, and ends after `terminated`.
 
@@ -281,7 +258,7 @@ class _Client:
         JamsocketTimeout; None: never. Raises as `wait_until_ready` does for what will not pass.
         """
     def wait_until_ready(
-        self, backend: _Backend, *, timeout: Optional[float] = 60.0, on_status: _OnStatus = None
+        self, backend: _Backend, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> BackendState:
         """Returns the `ready` state as soon as the platform tells it.
 
@@ -292,11 +269,7 @@ class _Client:
         a refused certificate. It goes on through lost connections, 408, 429 and 5xx.
         """
     def connect_and_wait(
-        self,
-        request: _RequestLike = None,
-        *,
-        timeout: Optional[float] = 60.0,
-        on_status: _OnStatus = None,
+        self, request: _RequestLike = None, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> ConnectResponse:
         """Connects, waits until the backend is ready, and returns the connect's answer.
 
@@ -306,9 +279,7 @@ class _Client:
         was answered has that answer as `response`. BackendTerminated is about a backend that this
         call started.
         """
-    def terminate(
-        self, backend: _Backend, *, hard: bool = False, timeout: Optional[float] = None
-    ) -> None:
+    def terminate(self, backend: _Backend, *, hard: bool = False, timeout: _Timeout = None) -> None:
         """Ends a backend: softly, with time to clean up, or `hard`. Sent once.
 
         It returns before the state changes. `timeout`: seconds for the whole call; None: the
@@ -333,7 +304,7 @@ class Jamsocket(_Client):
         port: int = _DEV_PORT,
         api_url: str = _API_URL,
         timeout: float = 60.0,
-        ssl_context: "Optional[ssl.SSLContext]" = None,
+        ssl_context: _SslContext = None,
     ) -> None: ...
     @classmethod
     def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Jamsocket":
@@ -359,7 +330,7 @@ class Plane(_Client):
         pool: Optional[str] = None,
         namespace: Optional[str] = None,
         timeout: float = 60.0,
-        ssl_context: "Optional[ssl.SSLContext]" = None,
+        ssl_context: _SslContext = None,
         headers: Optional[Mapping[str, str]] = None,
     ) -> None: ...
     @classmethod
@@ -380,7 +351,7 @@ def connect(
     port: int = _DEV_PORT,
     api_url: str = _API_URL,
     timeout: float = 60.0,
-    ssl_context: "Optional[ssl.SSLContext]" = None,
+    ssl_context: _SslContext = None,
 ) -> ConnectResponse:
     """`connect` of a client that is made for this call.
 
@@ -391,9 +362,9 @@ def connect(
 def wait_until_ready(
     backend: _Backend,
     *,
-    timeout: Optional[float] = 60.0,
+    timeout: _Timeout = 60.0,
     on_status: _OnStatus = None,
-    ssl_context: "Optional[ssl.SSLContext]" = None,
+    ssl_context: _SslContext = None,
 ) -> BackendState:
     """Jamsocket.wait_until_ready for a ConnectResponse or a status url, without credentials."""
 
