@@ -5,13 +5,16 @@ PYTHON ?= python3
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-interop fuzz bench lint types stub wheel clean
+.PHONY: help demo check test test-slow test-all test-interop fuzz soak bench lint types stub wheel clean
 
 help: ## Show this (needs nothing)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: ## Connect to a local platform, wait, use the backend; then the same with Plane (needs Python 3.7+)
 	@$(PYTHON) tests/local/demo.py
+
+check: ## Ten checks of the platform that the environment names (needs Python 3.7+, under a minute)
+	@$(PYTHON) tests/dev/check.py
 
 test: .venv types ## Check the types, run the tests (needs Python 3.10+ and, once, a package index; openssl)
 	.venv/bin/python tests/dev/halves.py -q
@@ -27,6 +30,9 @@ test-interop: ## Run the tests with tracers, recorders, fakes, ... (needs what t
 
 fuzz: .venv ## Mutate, flood and delay answers for a minute, or make fuzz SECONDS=600 (needs what test needs)
 	.venv/bin/python tests/dev/fuzz.py --seconds $(SECONDS)
+
+soak: .venv ## Half an hour behind nginx and HAProxy, killed now and then (needs these and what test needs)
+	.venv/bin/python tests/dev/soak.py
 
 bench: ## Measure, and compare with urllib, requests, httpx (needs Python 3.7+, two minutes; valgrind or perf for instructions)
 	$(PYTHON) tests/dev/bench/bench.py
