@@ -1,5 +1,6 @@
 """A server as a process of its own, on a port that it keeps when it is killed and started again."""
 
+import itertools
 import os
 import random
 import shutil
@@ -20,14 +21,14 @@ S = TypeVar("S", bound="ServerProcess")
 
 TICK = 0.02  # a port cannot wake us
 
-# Below those that systems give to outgoing connections, so that none of these takes the port of a
-# server that is down for a while.
-PORTS = range(15000, 20000)
+# One after the other, lest two tests side by side take the same; and below those that systems give
+# to outgoing connections, so that none of these takes the port of a server that is down.
+PORTS = itertools.cycle(random.sample(range(15000, 20000), 5000))
 
 
 def free_port() -> int:
     while True:
-        port = random.choice(PORTS)
+        port = next(PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

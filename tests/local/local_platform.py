@@ -30,9 +30,11 @@ import argparse
 import atexit
 import contextlib
 import http.server
+import itertools
 import json
 import math
 import os
+import random
 import re
 import secrets
 import signal
@@ -64,8 +66,9 @@ LARGEST_SPAWN = 7500    # in bytes: with its frame it has to fit a notification 
 STATUS_HELD = 0.5       # how long the dev server waits for a backend's first event, before its 404
 SPARED = 0.4            # of the time between two sweeps: what is younger is not ended by one
 PORT_POLL = 0.015       # a port cannot wake us, so look often
-# Below those that systems give out, so that nothing takes one before its backend does.
-BACKEND_PORTS = range(20000, 32000)
+# One after the other, from among those that systems do not give out: so nothing takes one before
+# its backend does, another platform of this process neither.
+PORTS = itertools.cycle(random.sample(range(20000, 32000), 12000))
 KEPT = 1000             # ended backends still known, lest a server left open grows for ever
 
 Check = Callable[[Any, str], None]
@@ -1038,7 +1041,7 @@ class LocalPlatform:
         taken = {backend.port for backend in self._backends.values()
                  if backend.status != "terminated"}
         while True:
-            port = secrets.choice(BACKEND_PORTS)
+            port = next(PORTS)
             with contextlib.suppress(OSError), socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
                 if port not in taken:   # one of ours may not have bound it yet
@@ -1167,12 +1170,14 @@ def log(line: str) -> None:
 
 def serve(platform: LocalPlatform) -> int:
     """Run until a signal comes. It arrives by a pipe: a handler that raised could cut the clean-up
-    short."""
+    short, and one that only Python runs may wait for ever until this thread is done reading."""
     read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end)
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name)
         if name != "SIGHUP" or signal.getsignal(number) is not signal.SIG_IGN:      # nohup
-            signal.signal(number, lambda *_: os.write(write_end, b"x") and None)
+            signal.signal(number, lambda *_: None)
     try:
         platform.start()
     except (OSError, OverflowError) as error:
