@@ -326,10 +326,10 @@ def _mapping(value: Any, place: _Place) -> Dict[str, Any]:
     if not _is(value, _MappingABC):
         raise _invalid(place, "must be a mapping, not %s" % _kind(value))
     copied: Dict[str, Any] = {}
-    for key in value:
+    for count, key in enumerate(value):
         if not _is(key, str):
             raise _invalid(place, "must have strings as keys, not %s" % _kind(key))
-        if len(copied) >= most:
+        if count >= most:
             raise _invalid(place, "must have at most %d items" % most)
         copied[str.__str__(key)] = value[key]
     return copied
