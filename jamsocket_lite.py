@@ -2652,7 +2652,7 @@ def _run_connect(
         response = client.connect(request, timeout=timeout)
     if options.format == "json":
         _show(response)
-    elif re.match(r"(?i)https?://[\x21-\x7e]+\Z", response.url):
+    elif re.match(r"(?i)https?://[^/?#][\x21-\x7e]*\Z", response.url):
         _show(response.url)
     else:
         failure = ProtocolError("the platform sent a url that is none: not http, or not ASCII")
