@@ -2454,6 +2454,9 @@ def _parser() -> "argparse.ArgumentParser":
             problem = re.sub(r": ['\"].*", "", message, flags=re.DOTALL)
             raise ConfigurationError("%s; see %s --help" % (problem, self.prog))
 
+        def _print_message(self, message: str, file: Any = None) -> None:
+            _show(message.rstrip("\n"))
+
     quiet = "no progress on standard error"
     parser = Parser(
         prog=(os.path.basename(sys.argv[0]) if sys.argv else "") or "jamsocket-lite",
