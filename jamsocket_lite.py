@@ -781,6 +781,7 @@ class _Url:
     def __init__(self, text: str, what: str) -> None:
         from urllib.parse import urlsplit
 
+        parts, host, port, default = urlsplit(""), "", 0, 0
         hosts = r"(?a:([\w~-]{1,63}\.)*[\w~-]{1,63}\.?|[0-9a-f:.]*:[0-9a-f:.]*)"
         try:
             parts = urlsplit(text)
@@ -886,9 +887,10 @@ class _Connection(_ConnectionBase):
         piece = 16 * 1024  # at most one TLS record, so that one piece is one operation
         if self.sock is None:
             self.connect()
+        sock: Any = self.sock
         try:
             for start in range(0, len(data), piece):
-                self.sock.settimeout(self._deadline.left())
+                sock.settimeout(self._deadline.left())
                 super().send(data[start : start + piece])
         except OSError as error:
             hang_ups = ("SSLEOFError", "SSLZeroReturnError")
@@ -1838,15 +1840,13 @@ class _Watch:
         seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow rather than dead
         if self._told is not None and not self._decides:
             seconds = self.ATTEMPT  # a stream that tells is not kept waiting
-        failure = None
         try:
             state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
         except JamsocketError as error:
-            failure = error
-        new = self._listen(0.0)
-        if failure is not None:
-            ready = self._failed(failure)
+            new = self._listen(0.0)
+            ready = self._failed(error)
             return _Update(new, self._latest, ready)
+        new = self._listen(0.0)
         self._failures, self._failing_since = 0, math.inf
         new += self._learn([state])
         if self._told is not None and _rank(state.status) >= _rank(self._told.status):
