@@ -1967,6 +1967,10 @@ def _seconds(timeout: _Timeout) -> float:
     return float(min(timeout, 1e9))
 
 
+def _is_unset(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value)
+
+
 def _setting(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ConfigurationError("%s must be a string, not %s" % (name, _kind(value)))
@@ -2255,7 +2259,7 @@ class Jamsocket(_Client):
 def _service_path(account: Any, service: Any, token: Any) -> str:
     """The path of a service: account and name, and an environment where it has one."""
     given = {"account": account, "service": service, "token": token}
-    missing = [name for name, value in given.items() if value is None or value == ""]
+    missing = [name for name, value in given.items() if _is_unset(value)]
     if missing:
         variables = ", ".join("JAMSOCKET_" + name.upper() for name in missing)
         raise ConfigurationError(
@@ -2342,8 +2346,14 @@ def _checked_headers(headers: Any) -> Dict[str, str]:
 
 def _variable(env: Mapping[str, str], name: str) -> Optional[str]:
     """A variable of the environment; None where it is not set, or empty."""
-    value = env.get(name)
-    return None if value is None or value == "" else _setting(name, value)
+    value, failed = None, False
+    try:
+        value = env.get(name)
+    except Exception:  # a foreign mapping's, whose text may hold anything
+        failed = True
+    if failed:
+        raise ConfigurationError("%s cannot be read from that environment" % name)
+    return None if _is_unset(value) else _setting(name, value)
 
 
 def _jamsocket_settings(env: Mapping[str, str]) -> Dict[str, Any]:
