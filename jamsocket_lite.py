@@ -2154,8 +2154,8 @@ class _Client:
         secrets = _response_secrets(response)
         if response is not None and self._asks_at_status_url:
             url = _Url(response.status_url, "status_url")
-        elif response is None and "://" in str(backend):
-            url = _Url(str(backend), "backend")
+        elif response is None and "://" in _setting("backend", backend):
+            url = _Url(_setting("backend", backend), "backend")
         else:
             segment = self._segment_of(backend)
             status = self._request("status", secrets, backend=segment)
@@ -2168,7 +2168,7 @@ class _Client:
     def _segment_of(self, backend: _Backend) -> str:
         """A backend's id, as it stands in a path."""
         response = _as_response(backend)
-        backend_id = str(backend) if response is None else response.backend_id
+        backend_id = response.backend_id if response else _setting("backend", backend)
         if response is None and "://" in backend_id:
             known = _status_path(_Url(backend_id, "backend"))
             if known is None:
@@ -2428,7 +2428,7 @@ def wait_until_ready(
     ssl_context: _SslContext = None,
 ) -> BackendState:
     """Jamsocket.wait_until_ready for a ConnectResponse or a status url, without credentials."""
-    if isinstance(backend, str) and "://" not in backend:
+    if isinstance(backend, str) and "://" not in str.__str__(backend):
         raise ConfigurationError("backend must be a status url; only a client can take an id")
     client = Jamsocket(dev=True, ssl_context=ssl_context)
     return client.wait_until_ready(backend, timeout=timeout, on_status=on_status)
