@@ -2624,6 +2624,7 @@ class _Progress:
     def end(self) -> None:
         if self._redraws and self._width:
             _write_if_possible(self._stream, "\n")
+            self._width = 0
 
 
 def _command_client(options: "argparse.Namespace") -> _Client:
@@ -2643,7 +2644,9 @@ def _run(options: "argparse.Namespace", progress: _Progress) -> None:
     if options.command == "connect":
         _run_connect(options, client, seconds, progress)
     elif options.command == "wait":
-        _show(client.wait_until_ready(options.backend, timeout=seconds, on_status=progress))
+        state = client.wait_until_ready(options.backend, timeout=seconds, on_status=progress)
+        progress.end()
+        _show(state)
     elif options.command == "status":
         _show(client.status(options.backend))
     elif options.command == "stream":
@@ -2661,6 +2664,7 @@ def _run_connect(
     request = _asked_for(options)
     if options.wait:
         response = client.connect_and_wait(request, timeout=timeout, on_status=progress)
+        progress.end()
     else:
         response = client.connect(request, timeout=timeout)
     if options.format == "json":
