@@ -784,11 +784,14 @@ class _Url:
         parts, host, port, default = urlsplit(""), "", 0, 0
         hosts = r"(?a:([\w~-]{1,63}\.)*[\w~-]{1,63}\.?|[0-9a-f:.]*:[0-9a-f:.]*)"
         try:
+            if not text.isascii():
+                netloc = re.compile(r"(?<=://)[^/?#]+")
+                text = netloc.sub(lambda found: found[0].encode("idna").decode(), text, 1)
             parts = urlsplit(text)
             host, default = parts.hostname or "", _DEFAULT_PORTS[parts.scheme]
             port = default if parts.port is None else parts.port
             is_sound = re.fullmatch(r"[\x21-\x7e]+", text) and re.fullmatch(hosts, host)
-        except (KeyError, ValueError):
+        except (LookupError, ValueError):
             is_sound = None
         if not is_sound or not port or "@" in parts.netloc:
             raise ConfigurationError(
