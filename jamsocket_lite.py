@@ -2594,6 +2594,8 @@ def _write_if_possible(stream: Any, text: str) -> None:
 class _OutputFailed(Exception):
     """Standard output takes no more."""
 
+    response: Optional[ConnectResponse] = None
+
 
 def _show(answer: Union[_Record, str]) -> None:
     """Writes a line to standard output."""
@@ -2670,14 +2672,14 @@ def _run_connect(
         progress.end()
     else:
         response = client.connect(request, timeout=timeout)
-    if options.format == "json":
-        _show(response)
-    elif re.match(r"(?i)https?://[^/?#][\x21-\x7e]*\Z", response.url):
-        _show(response.url)
-    else:
-        failure = ProtocolError("the platform sent a url that is none: not http, or not ASCII")
-        failure.response = response
-        raise failure
+    is_url = re.match(r"(?i)https?://[^/?#][\x21-\x7e]*\Z", response.url)
+    try:
+        if options.format == "url" and not is_url:
+            raise ProtocolError("the platform sent a url that is none: not http, or not ASCII")
+        _show(response.url if options.format == "url" else response)
+    except (ProtocolError, _OutputFailed) as error:
+        error.response = response
+        raise
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -2696,12 +2698,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     except KeyboardInterrupt:
         text, status = "interrupted", _INTERRUPTED
-    except JamsocketError as error:
+    except (JamsocketError, _OutputFailed) as error:
         text, status = str(error), _EXIT_STATUSES.get(type(error), 1)
-        if error.response is not None:  # so that the backend can be found, and ended
+        if text and error.response is not None:  # so that the backend can be found, and ended
             text = "backend %s: %s" % (error.response.backend_id, text)
-    except _OutputFailed as error:
-        text, status = str(error), 1
     finally:
         progress.end()
     if text:
