@@ -88,3 +88,12 @@ def test_an_interrupt_leaves_what_a_stream_has_printed() -> None:
         assert b"loading" in process.stdout.readline()
         done = interrupted(process)
     assert is_interruption(done) and done.out == b""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_an_interrupt_that_cannot_be_told_keeps_its_status() -> None:
+    with Server([Silence()]) as server, open("/dev/full", "wb") as full:
+        process = started([sys.executable, FILE, "wait", ID], towards(server), stderr=full)
+        assert server.wait_requests(1, LONG)
+        done = interrupted(process)
+    assert (done.status, done.out) == (130, b"")

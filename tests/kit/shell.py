@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import jamsocket_lite
-from kit.deadlines import LONG
 from kit.platforms import JAMSOCKET, is_stream, state
 from kit.secrets import TOKEN
 from local.local_platform import LocalPlatform
 from kit.server import Request, Server, Silence, Step, answer, event, stream_head
 
 FILE = str(Path(jamsocket_lite.__file__).resolve())
+MINUTE = 60.0  # for a process that hangs; on a busy machine one takes seconds to begin
 
 
 class Done(NamedTuple):
@@ -92,7 +92,7 @@ def started(
 
 def ended(process: "subprocess.Popen[bytes]", given: Optional[bytes] = None) -> Done:
     try:
-        out, err = process.communicate(given, LONG)
+        out, err = process.communicate(given, MINUTE)
     except BaseException:
         process.kill()
         process.communicate()
@@ -151,7 +151,7 @@ def on_terminal(
         process = started([sys.executable, FILE, *arguments], env, stderr=slave)
         os.close(slave)
         shown = b""
-        end = time.monotonic() + LONG
+        end = time.monotonic() + MINUTE
         while time.monotonic() < end:
             if not select.select([master], [], [], 1.0)[0]:
                 continue
@@ -164,7 +164,7 @@ def on_terminal(
                 meanwhile(shown.decode("utf-8"))
             if not piece:
                 break
-        out, _ = process.communicate(timeout=LONG)
+        out, _ = process.communicate(timeout=MINUTE)
     finally:
         os.close(master)
     return process.returncode, out, shown.decode("utf-8")
