@@ -26,6 +26,13 @@ def test_every_make_target_that_it_names_is_the_makefiles() -> None:
     assert [name for name in named if not re.search("^%s:" % name, makefile, re.M)] == []
 
 
+def test_every_target_that_takes_a_while_has_its_row() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.M))
+    quick = {"help", "lint", "types", "stub", "wheel", "clean"}
+    assert {"make " + name for name in targets - quick} == set(rows("Contributing"))
+
+
 def test_the_table_of_tests_names_every_folder() -> None:
     folders = {"tests/" + path.name for path in (ROOT / "tests").iterdir()
                if path.is_dir() and path.name != "__pycache__"}
