@@ -106,6 +106,7 @@ class Checks:
         self.request = {"key": self.key, "spawn": spawn}
         self.started: List[str] = []
         self._backend: Optional[ConnectResponse] = None
+        self._is_ready = False
         self._stream: Optional[Generator[BackendState, None, None]] = None
 
     @property
@@ -113,6 +114,12 @@ class Checks:
         if self._backend is None:
             raise LeftOut("there is no backend")
         return self._backend
+
+    @property
+    def ready_backend(self) -> ConnectResponse:
+        if not self._is_ready:
+            raise LeftOut("there is no backend that is ready")
+        return self.backend
 
     def connect(self) -> str:
         """connect starts a backend"""
@@ -139,23 +146,24 @@ class Checks:
         """it becomes ready"""
         seen: List[BackendState] = []
         self.client.wait_until_ready(self.backend, timeout=self.timeout, on_status=seen.append)
+        self._is_ready = True
         return ", ".join(state.status for state in seen)
 
     def status(self) -> str:
         """its status can be asked for"""
-        state = self.client.status(self.backend, timeout=self.timeout)
+        state = self.client.status(self.ready_backend, timeout=self.timeout)
         expect(state.is_ready, "it is %s, not ready" % state.status)
         return "%s since %s" % (state.status, state.time)
 
     def stream(self) -> str:
         """its stream tells the states in their order"""
         # Kept open for the check of its end: a dev server forgets at once what has ended.
-        self._stream = self.client.status_stream(self.backend, timeout=5 * self.timeout)
+        self._stream = self.client.status_stream(self.ready_backend, timeout=5 * self.timeout)
         return self._read_stream("ready")
 
     def url(self) -> str:
         """its url answers"""
-        url = self.backend.url
+        url = self.ready_backend.url
         host = urlsplit(url).hostname
         try:
             status = get(url, self.timeout)
