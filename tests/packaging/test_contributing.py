@@ -55,6 +55,15 @@ def test_what_it_says_to_touch_is_there() -> None:
     assert {name for name in files if not (ROOT / name).exists()} == set()
 
 
+def test_every_tool_that_is_tried_has_its_row() -> None:
+    programs = (ROOT / "tests" / "network" / "programs").glob("with_*.py")
+    tools = {path.stem[len("with_"):].replace("default_context", "default_https_context")
+             for path in programs}
+    table = re.sub(r"[^a-z|]", "", section("Tracing, recording, faking").lower())
+    assert len(tools) > 10
+    assert [tool for tool in tools if tool.replace("_", "") not in table] == []
+
+
 def commands() -> List[str]:
     return re.findall(r"^\$ \.venv/bin/python -m pytest(.*)$", block("console", "pytest"), re.M)
 
