@@ -919,10 +919,24 @@ class _SecureConnection(_Connection):
             self._context = SimpleNamespace(wrap_socket=wrap)
         try:
             super().connect()
-        except RuntimeError as error:
-            if "TLS not supported" not in str(error):
-                raise
-            raise OSError(errno.ENOSYS, "this Python has no TLS") from None  # Pyodide
+        except BaseException as error:
+            _close_half_made(error)
+            if isinstance(error, RuntimeError) and "TLS not supported" in str(error):  # Pyodide
+                raise OSError(errno.ENOSYS, "this Python has no TLS") from None
+            raise
+
+
+def _close_half_made(error: BaseException) -> None:
+    """Closes the TLS socket whose handshake did not come to its end.
+
+    ssl forgets it where a caller's exception left it, and where it was reset just before.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        owner: Any = trace.tb_frame.f_locals.get("self")
+        if type(owner).__name__ == "SSLSocket":
+            owner.close()
+        trace = trace.tb_next
 
 
 class _Response(_ResponseBase):
@@ -1144,6 +1158,19 @@ def _proxy_secrets(url: _Url) -> List[str]:
     credentials, _, _ = (_proxy_for(url) or "").partition("://")[2].rpartition("@")
     plain = unquote(credentials)
     return [*plain.split(":", 1), b64encode(plain.encode("utf-8")).decode("ascii")]
+
+
+def _load() -> None:
+    """Imports what a call needs. Later on there may be no descriptor left for it."""
+    try:
+        import json
+        import urllib.request
+
+        b"{}".decode("utf-8-sig")  # codecs are modules too
+    except ImportError:
+        pass  # without sockets: the attempt to connect says so
+    except OSError as error:
+        raise NetworkError("cannot import what a call needs: %s" % error.strerror) from None
 
 
 def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
@@ -2187,6 +2214,7 @@ class _Client:
         return self._request_to(self._url.extended(path, query), call, secrets, document)
 
     def _request_to(self, url: _Url, call: str, secrets: Any, document: Any = None) -> _HttpRequest:
+        _load()
         import json
 
         endpoint = self._endpoints[call]

@@ -1,11 +1,12 @@
 """A wait or a stream against a server that answers both of its ways so, and what came of it."""
 
-from typing import Any, List, NamedTuple, Sequence
+import time
+from typing import Any, Callable, List, NamedTuple, Sequence
 
 from jamsocket_lite import BackendState
 from kit.deadlines import LONG, in_time, record, timed
 from kit.platforms import (JAMSOCKET, STATUSES, Api, Steps, channels, client, connected, is_stream,
-                           state)
+                           state, statuses)
 from kit.secrets import SECRETS, failed
 from kit.server import Request, Script, Server, Silence, Step, answer
 
@@ -17,10 +18,6 @@ LOGIN = answer(b"<html><body>Log in</body></html>", 200, [("Content-Type", "text
 def refusing(status: int, **headers: str) -> List[Step]:
     return [answer({"error": {"message": "no", "status": status, "code": "NO", "id": "r1"}}, status,
                    [(name.replace("_", "-"), value) for name, value in headers.items()])]
-
-
-
-
 
 
 class Scenario(NamedTuple):
@@ -36,36 +33,58 @@ class Scenario(NamedTuple):
 class Outcome(NamedTuple):
     result: Any
     seconds: float
-    seen: List[str]  # by on_status, or yielded
+    states: List[BackendState]  # as on_status saw them, or as they were yielded
+    moments: List[float]  # when, in seconds from the call on
     requests: List[Request]
+    began: float
+
+    @property
+    def seen(self) -> List[str]:
+        return statuses(self.states)
 
     def times(self, streaming: bool) -> List[float]:
+        """Of the stream's requests, or of the status calls."""
         return [request.at for request in self.requests if is_stream(request) == streaming]
+
+    def gaps(self, streaming: bool) -> List[float]:
+        times = self.times(streaming)
+        return [later - earlier for earlier, later in zip(times, times[1:])]
+
+    def late(self, moment: float) -> float:
+        """How long after this moment, counted from the first status call, it was over."""
+        return self.began + self.seconds - self.times(streaming=False)[0] - moment
+
+
+Call = Callable[[Server, Scenario, Callable[[BackendState], None]], Any]
+
+
+def _run(scenario: Scenario, call: Call) -> Outcome:
+    states: List[BackendState] = []
+    moments: List[float] = []
+
+    def note(state: BackendState) -> None:
+        states.append(state)
+        moments.append(time.monotonic() - began)
+
+    with Server(channels(scenario.stream, scenario.status)) as server:
+        began = time.monotonic()
+        result, seconds = timed(lambda: call(server, scenario, note))
+        assert server.wait_closed(LONG), "a connection is still open"
+        return Outcome(result, seconds, states, moments, server.requests, began)
 
 
 def run_wait(scenario: Scenario) -> Outcome:
-    seen: List[str] = []
-    with Server(channels(scenario.stream, scenario.status)) as server:
-        backend = connected(server.url, scenario.known)
-        result, seconds = timed(lambda: client(server.url).wait_until_ready(
-            backend, timeout=scenario.timeout, on_status=lambda state: seen.append(state.status)))
-        assert server.wait_closed(LONG), "a connection is still open"
-        return Outcome(result, seconds, seen, server.requests)
+    return _run(scenario, lambda server, scenario, note: client(server.url).wait_until_ready(
+        connected(server.url, scenario.known), timeout=scenario.timeout, on_status=note))
 
 
 def run_stream(scenario: Scenario) -> Outcome:
-    seen: List[str] = []
-
-    def follow() -> List[str]:
+    def follow(server: Server, scenario: Scenario, note: Callable[[BackendState], None]) -> None:
         for state in client(server.url).status_stream(connected(server.url),
                                                       timeout=scenario.timeout):
-            seen.append(state.status)
-        return seen
+            note(state)
 
-    with Server(channels(scenario.stream, scenario.status)) as server:
-        result, seconds = timed(follow)
-        assert server.wait_closed(LONG), "a connection is still open"
-        return Outcome(result, seconds, seen, server.requests)
+    return _run(scenario, follow)
 
 
 def check(kind: str, name: str, scenario: Scenario) -> Outcome:

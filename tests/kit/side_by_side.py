@@ -1,7 +1,7 @@
-"""Tests that mostly wait run side by side: those of a file that are marked `waits`.
+"""Tests that mostly wait run side by side: those that are marked `waits`.
 
 Each stays a test of its own, with its own result, and any of them can be run alone. The first to be
-run runs all of its file's that were selected, in threads. So they may take parameters and fixtures
+run runs all that were selected, of every file, in threads. So they may take parameters and fixtures
 of the session, for nothing else can be set up for several at once.
 """
 
@@ -19,7 +19,7 @@ def run(item: pytest.Function) -> None:
     """The outcome of a test that is marked so."""
     if item.nodeid not in _results:
         _run_all([other for other in item.session.items
-                  if isinstance(other, pytest.Function) and other.path == item.path
+                  if isinstance(other, pytest.Function)
                   and other.get_closest_marker("waits") and other.nodeid not in _results], item)
     _results.pop(item.nodeid).result()
 
