@@ -109,6 +109,7 @@ else:  # Python 3.7 has no Literal
 # The lifecycle's order: a backend may skip statuses but never goes back.
 _ENDING = ("terminating", "hard-terminating", "terminated")
 _STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", *_ENDING)
+_RANKS = {status: rank for rank, status in enumerate(_STATUSES)}
 _KINDS = ("soft", "hard")
 _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "internal_error")
 
@@ -118,7 +119,7 @@ _REASON_SPELLINGS = {reason.replace("_", ""): reason for reason in _REASONS}
 
 def _rank(status: str) -> int:
     """The place of a status in the lifecycle; -1 for one that this version does not know."""
-    return _STATUSES.index(status) if status in _STATUSES else -1
+    return _RANKS.get(status, -1)
 
 
 # ---- Errors ----------------------------------------------------------------------------------
@@ -245,16 +246,21 @@ def _invalid(place: _Place, problem: str) -> ValidationError:
         else:
             path += "." + step
     path = path.lstrip(".")
-    shown = path if len(path) <= 100 else path[:99] + "…"
-    return ValidationError("%s %s" % (shown or "the document", problem), path=path)
+    return ValidationError("%.100s %s" % (path or "the document", problem), path=path)
 
 
 def _kind(value: object) -> str:
     """The name of a value's type, to be shown."""
     if value is None:
         return "None"
-    name = str(type(value).__name__)[:40]
-    return name if name.isprintable() else ascii(name)
+    return ascii(str(type(value).__name__))[1:-1][:40]
+
+
+def _amount(number: float) -> str:
+    """A number, to be shown."""
+    if abs(number) >= 10**20:
+        return "one of more than 20 digits"
+    return str(number)
 
 
 def _word(word: str) -> str:
@@ -313,8 +319,7 @@ def _up_to(highest: int) -> _Check:
             raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
         number = int.__int__(value)
         if not 0 <= number <= highest:
-            shown = str(number) if abs(number) < 10**20 else "one of more than 20 digits"
-            raise _invalid(place, "%s, not %s" % (expected, shown))
+            raise _invalid(place, "%s, not %s" % (expected, _amount(number)))
         return number
 
     return check
@@ -446,7 +451,7 @@ def _origin(url: str) -> str:
     parts = re.match(r"(\w+://)(?:[^/?#\\]*@)?(%s)(?=[/?#]|\Z)" % host, url, re.ASCII)
     if parts:
         return parts.group(1) + parts.group(2)
-    return "…" if url else ""
+    return url and "…"
 
 
 def _quoted_origin(url: str) -> str:
@@ -482,7 +487,7 @@ class _Record:
             rule, value, at = declared.metadata["rule"], data.get(name), (*place, name)
             if value is None:
                 if declared.default is MISSING:
-                    raise _invalid(at, "must not be None" if name in data else "is missing")
+                    raise _invalid(at, "must be given, and not be None")
                 values[name] = declared.default
                 continue
             if rule.convert and wire:
@@ -593,9 +598,9 @@ class _Answer(_Record):
         return cls._of(cls._read(data, (), strict=strict))
 
 
-def _nested(record: Type[_Request], *, or_boolean: bool = False) -> Dict[str, _Rule]:
+def _nested(record: Type[_Request], booleans: str = "") -> Dict[str, _Rule]:
     """The rule of a field that holds one of the types: in `from_dict`, also a mapping."""
-    expected = "must be %sa %s" % ("true, false or " if or_boolean else "", record.__name__)
+    expected = "must be %sa %s" % (booleans, record.__name__)
 
     def convert(value: Any, place: _Place) -> Any:
         if _is(value, _MappingABC):
@@ -603,7 +608,7 @@ def _nested(record: Type[_Request], *, or_boolean: bool = False) -> Dict[str, _R
         return value
 
     def check(value: Any, place: _Place) -> Any:
-        if or_boolean and type(value) is bool:
+        if booleans and type(value) is bool:
             return value
         if not record._is_instance(value):
             raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
@@ -669,7 +674,7 @@ class ConnectRequest(_Request):
 
     key: Optional[str] = field(default=None, metadata=_rule(_key))
     spawn: Optional[Union[bool, SpawnConfig]] = field(
-        default=None, metadata=_nested(SpawnConfig, or_boolean=True)
+        default=None, metadata=_nested(SpawnConfig, "true, false or ")
     )
     user: Optional[str] = field(default=None, metadata=_rule(_text))
     auth: Optional[Mapping[str, Any]] = field(default=None, metadata=_rule(_auth, shown=_hidden))
@@ -781,19 +786,18 @@ class _Url:
     def __init__(self, text: str, what: str) -> None:
         from urllib.parse import urlsplit
 
-        parts, host, port, default = urlsplit(""), "", 0, 0
+        parts, host, port = urlsplit(""), "", None
         hosts = r"(?a:([\w~-]{1,63}\.)*[\w~-]{1,63}\.?|[0-9a-f:.]*:[0-9a-f:.]*)"
         try:
             if not text.isascii():
                 netloc = re.compile(r"(?<=://)[^/?#]+")
                 text = netloc.sub(lambda found: found[0].encode("idna").decode(), text, 1)
             parts = urlsplit(text)
-            host, default = parts.hostname or "", _DEFAULT_PORTS[parts.scheme]
-            port = default if parts.port is None else parts.port
+            host, port = parts.hostname or "", parts.port
             is_sound = re.fullmatch(r"[\x21-\x7e]+", text) and re.fullmatch(hosts, host)
         except (LookupError, ValueError):
             is_sound = None
-        if not is_sound or not port or "@" in parts.netloc:
+        if not is_sound or port == 0 or "@" in parts.netloc or parts.scheme not in _DEFAULT_PORTS:
             raise ConfigurationError(
                 "%s must be a url like https://host:port/path: http or https, of visible ASCII"
                 " characters, without a user name" % what
@@ -801,17 +805,19 @@ class _Url:
         self.text = text.partition("#")[0]
         self.scheme, self.host, self.netloc = parts.scheme, host, parts.netloc
         self.path, self.query = parts.path, parts.query
-        self.origin = "%s://%s" % (self.scheme, "[%s]" % host if ":" in host else host)
-        if port != default:
-            self.origin += ":%d" % port
+        if ":" in host:
+            host = "[%s]" % host
+        self.origin = "%s://%s" % (self.scheme, host)  # all of it that may be shown
+        if port not in (None, _DEFAULT_PORTS[self.scheme]):
+            self.origin += ":%s" % port
 
     def extended(self, path: str, query: Optional[Mapping[str, str]] = None) -> "_Url":
         """The url of something below this one."""
         from urllib.parse import urlencode
 
         text = "%s://%s%s%s" % (self.scheme, self.netloc, self.path.rstrip("/"), path)
-        queries = "&".join(each for each in (self.query, urlencode(query or {})) if each)
-        return _Url(text + ("?" + queries if queries else ""), "the url")
+        queries = "&".join(filter(None, [self.query, urlencode(query or {})]))
+        return _Url("?".join(filter(None, [text, queries])), "the url")
 
 
 class _HttpRequest(NamedTuple):
@@ -867,8 +873,10 @@ class _Connection(_ConnectionBase):
             family, kind, protocol, _, place = found.pop(0)
             sock = socket.socket(family, kind, protocol)
             try:
-                share = self._deadline.left() / (len(found) + 1)
-                sock.settimeout(min(share, 5.0) if found else share)
+                share = self._deadline.left()
+                if found:
+                    share = min(share / (len(found) + 1), 5.0)
+                sock.settimeout(share)
                 sock.connect(place)
                 sock.settimeout(self._deadline.left())
                 return sock
@@ -983,7 +991,10 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> Optional[int]:
-        self.sock.settimeout(self.deadline.left() if self.waits else 0)
+        if self.waits:
+            self.sock.settimeout(self.deadline.left())
+        else:
+            self.sock.settimeout(0)
         try:
             received: int = self.sock.recv_into(buffer)
         except OSError as error:
@@ -1038,8 +1049,9 @@ def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
             return cause
         return NetworkError("%s: the connection was closed in the middle of the answer" % doing)
     if isinstance(error, HTTPException):
-        is_too_large = str(error).startswith("got more than")  # the others' may quote the answer
-        problem = str(error) if is_too_large else type(error).__name__
+        problem = type(error).__name__  # its text may quote the answer
+        if str(error).startswith("got more than"):
+            problem = str(error)
         return ProtocolError("%s: the answer is not proper HTTP (%s)" % (doing, problem))
     return error
 
@@ -1054,11 +1066,11 @@ def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
     """What an error of the system, of a socket or of TLS means."""
     import socket
 
-    clock_step = 0.02  # the clock of Windows goes in steps of 15.6 ms
     if _is_of_caller(error):
         return error
     timed_out = isinstance(error, (socket.timeout, TimeoutError))
-    if deadline.remaining() <= (clock_step if timed_out else 0):
+    clock_step = 0.02 * timed_out  # the clock of Windows goes in steps of 15.6 ms
+    if deadline.remaining() <= clock_step:
         return JamsocketTimeout("%s: the deadline passed" % doing)
     refusal = re.match(r"Tunnel connection failed: (\d{3})", str(error))
     if refusal:
@@ -1070,8 +1082,10 @@ def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
         failure._permanent = True
         return failure
     reason = getattr(error, "strerror", None) or getattr(error, "reason", None)
-    if not isinstance(reason, str):
-        reason = "timed out" if timed_out else type(error).__name__
+    if timed_out:
+        reason = "timed out"
+    elif not isinstance(reason, str):
+        reason = type(error).__name__
     return NetworkError("%s: %s" % (doing, reason))
 
 
@@ -1095,13 +1109,15 @@ def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
         import ssl
     except ImportError:
         raise ConfigurationError("https needs the module ssl, which this Python lacks") from None
-    context = _shared_context() if given is None else given
-    if given is None and type(context) is ssl.SSLContext:
-        if not isinstance(context, getattr(ssl, "_SSLContext", object)):
+    context, what = given, "ssl_context"
+    if context is None:
+        context, what = _shared_context(), "ssl._create_default_https_context"
+        if type(context) is ssl.SSLContext and not isinstance(
+            context, getattr(ssl, "_SSLContext", object)
+        ):
             return context  # a fake's, which stands in the place of ssl's
     verifies = getattr(context, "verify_mode", None) == ssl.CERT_REQUIRED
     if not verifies or not getattr(context, "check_hostname", False):
-        what = "ssl._create_default_https_context" if given is None else "ssl_context"
         raise ConfigurationError(
             "%s must check certificates and host names, as one of ssl.create_default_context("
             "cafile=...) does, which also serves a private authority" % what
@@ -1209,21 +1225,22 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
 
 def _read_body(response: Any, limit: int, deadline: _Deadline, body: bytearray) -> None:
     """Appends the body. Raises where it is cut short, or larger than the limit."""
-    missing = getattr(response, "length", None)  # of its bytes; older ones' read1 does not count
+    length = getattr(response, "length", None)
+    missing = math.inf  # bytes of it; older Pythons' read1 does not count them
+    if length is not None:
+        missing = length
     read = getattr(response, "read1", response.read)  # vcrpy's response has no read1
-    while missing is None or missing > 0:
+    while missing > 0:
         deadline.left()  # raises, though bytes keep coming
-        most = limit + 1 - len(body)
-        piece = read(most if missing is None else min(missing, most))
-        if not piece and missing:
+        piece = read(min(missing, limit + 1 - len(body)))
+        if not piece and missing < math.inf:
             raise NetworkError("the connection was closed in the middle of the answer")
         if not piece:
             return
         body += piece
+        missing -= len(piece)
         if len(body) > limit:
             raise ProtocolError("the answer is larger than %d bytes" % limit)
-        if missing is not None:
-            missing -= len(piece)
 
 
 def _refuse(response: Any, request: _HttpRequest, deadline: _Deadline) -> None:
@@ -1293,11 +1310,13 @@ def _sayable(words: str, secrets: Any) -> str:
     line = _printable(words[: 4 * longest])
     if len(line) > longest:
         line = line[:longest] + "…"
-    return "" if _repeats(line, secrets) else line
+    if _repeats(line, secrets):
+        return ""
+    return line
 
 
 def _printable(words: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return "".join(filter(str.isprintable, " ".join(words.split())))
 
 
 def _repeats(text: str, secrets: Any) -> bool:
@@ -1339,11 +1358,10 @@ def _retry_after(text: str) -> Optional[float]:
     from email.utils import mktime_tz, parsedate_tz
 
     try:
-        date = parsedate_tz(text)
-        seconds = mktime_tz(date) - time.time() if date else math.nan
+        seconds = mktime_tz(parsedate_tz(text)) - time.time()  # type: ignore[arg-type]
     except Exception:
         return None  # they raise several kinds for what is no date
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    return max(seconds, 0.0)
 
 
 class _Document(NamedTuple):
@@ -1361,9 +1379,8 @@ def _fetch(request: _HttpRequest, deadline: _Deadline) -> _Document:
         _refuse(response, request, deadline)
         doing = "cannot read the answer of " + origin
         _attempt(doing, deadline, lambda: _read_body(response, limit, deadline, body))
-        age = response.headers.get("Age") or "0"
-    value = _json(bytes(body), origin)
-    return _Document(value, float(age) if re.match(r"[0-9]{1,9}\Z", age) else 0.0)
+        age = re.findall(r"\A[0-9]{1,9}\Z", response.headers.get("Age") or "")
+    return _Document(_json(bytes(body), origin), float("".join(age) or 0))
 
 
 def _json(text: bytes, origin: str) -> Any:
@@ -1435,12 +1452,15 @@ class _Events:
         if not line:
             kind, data, self.last_id = self._type, self._data, self._id
             self._type, self._size, self._data = b"", 0, []
-            is_message = data and kind in (b"", b"message")
-            return [b"\n".join(data).decode("utf-8", "replace")] if is_message else []
+            if not data or kind not in (b"", b"message"):
+                return []
+            return [b"\n".join(data).decode("utf-8", "replace")]
         name, _, value = line.partition(b":")
+        if not name:
+            return []  # a comment
         if value.startswith(b" "):
             value = value[1:]
-        self._size += len(line) if name else 0  # a comment has no name
+        self._size += len(line)
         if self._size > self.LIMIT:
             raise ProtocolError("an event of the stream is longer than %d bytes" % self.LIMIT)
         if name == b"data":
@@ -1501,7 +1521,8 @@ class _EventStream:
             if events and not found:
                 end = _Deadline(at_once)
             found += events
-            taken += len(piece) if found else 0
+            if found:
+                taken += len(piece)
 
     def _has_arrived(self) -> bool:
         """Whether there is something to read, so that no read is cut short by the clock.
@@ -1588,11 +1609,11 @@ _PLANE_ENDPOINTS = {
 class _StatusPath(NamedTuple):
     """What the path of a status url tells."""
 
-    backend_id: str
+    backend_id: str  # "" where it is none that is known
     stream_suffix: str  # what its stream's url has behind it
 
 
-def _status_path(url: _Url) -> Optional[_StatusPath]:
+def _status_path(url: _Url) -> _StatusPath:
     from urllib.parse import unquote
 
     for endpoints in (_JAMSOCKET_ENDPOINTS, _PLANE_ENDPOINTS):
@@ -1600,7 +1621,7 @@ def _status_path(url: _Url) -> Optional[_StatusPath]:
         match = re.search(path.replace("{backend}", "([^/]+)") + r"/?\Z", url.path)
         if match:
             return _StatusPath(unquote(match.group(1)), stream[len(path) :])
-    return None
+    return _StatusPath("", "/stream")
 
 
 def _segment(text: str, what: str) -> str:
@@ -1624,12 +1645,17 @@ def _plane_document(
             document["key"]["namespace"] = namespace
     if spawn is False:
         return document
-    config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {}
+    config: Dict[str, Any] = {}
+    if isinstance(spawn, dict):
+        config = spawn
     tag = config.pop("tag", None)
     if tag is not None:
         path, slash, name = image.partition("@")[0].rpartition("/")
-        mark = "@" if tag.startswith("sha256:") else ":"  # a digest stands after an @
-        image = path + slash + name.partition(":")[0] + mark + tag
+        image = path + slash + name.partition(":")[0]
+        if tag.startswith("sha256:"):
+            image += "@" + tag
+        else:
+            image += ":" + tag
     config["executable"] = {"image": image, **config.get("executable", {})}
     if pool is not None:
         config["pool"] = pool
@@ -1720,7 +1746,7 @@ class _Update(NamedTuple):
 
     new: List[BackendState]  # those that were not told before, in order
     latest: Optional[BackendState]  # of all so far, by the lifecycle
-    ready: Optional[BackendState]  # where the backend is ready now
+    present: Optional[BackendState]  # what the status call said just now
 
 
 class _Watch:
@@ -1739,6 +1765,7 @@ class _Watch:
         self._address, self._deadline, self._decides = address, deadline, decides
         now = time.monotonic()
         self._latest: Optional[BackendState] = None
+        self._highest = -1  # its rank
         self._unknown: Set[int] = set()  # hashes of the unknown statuses that were told
         self._last_failure = ""
 
@@ -1750,7 +1777,9 @@ class _Watch:
         self._told_ready = math.inf  # when it first told `ready`
 
         self._status_pauses = _Pauses(0.5, 2.0)
-        self._status_due = now if ask_first else now + self._status_pauses.next()
+        self._status_due = now
+        if not ask_first:
+            self._status_due += self._status_pauses.next()
         self._not_before = self._asked = now  # a 429's Retry-After; when the last call was made
         self._has_asked = False
         self._failures = 0  # of status calls, in a row
@@ -1789,15 +1818,14 @@ class _Watch:
         """Those of the states that are new."""
         new = []
         for state in states:
-            latest = self._latest
-            if state.status in _STATUSES:
-                is_new = latest is None or _rank(state.status) > _rank(latest.status)
-            else:  # hashes, for a server may send any number of long words
-                is_new = len(self._unknown) < 1000 and hash(state.status) not in self._unknown
-                self._unknown.add(hash(state.status) if is_new else 0)
-            if is_new:
+            rank, code = _rank(state.status), hash(state.status)
+            if rank > self._highest:
+                self._highest, self._latest = rank, state
                 new.append(state)
-                self._latest = state if latest is None or state.status in _STATUSES else latest
+            elif rank < 0 and code not in self._unknown and len(self._unknown) < 1000:
+                self._unknown.add(code)  # no word: a server may send any number of long ones
+                self._latest = self._latest or state
+                new.append(state)
         if new:
             self._stream_pauses.start_small()
             self._status_pauses.start_small()
@@ -1854,7 +1882,9 @@ class _Watch:
         if was_ready and self._told.is_ready:
             return
         now = time.monotonic()
-        self._told_ready = now if self._told.is_ready else math.inf
+        self._told_ready = math.inf
+        if self._told.is_ready:
+            self._told_ready = now
         if self._decides and any(state.is_ready for state in states):
             self._ask_at(now)
         else:
@@ -1874,8 +1904,8 @@ class _Watch:
             state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
         except JamsocketError as error:
             new = self._listen(0.0)
-            ready = self._failed(error)
-            return _Update(new, self._latest, ready)
+            present = self._failed(error)
+            return _Update(new, self._latest, present)
         new = self._listen(0.0)
         self._failures, self._failing_since = 0, math.inf
         new += self._learn([state])
@@ -1883,10 +1913,10 @@ class _Watch:
             self._ask_at(self._asked + self.CHECK)
         else:
             self._ask_at(self._next_moment())
-        return _Update(new, self._latest, state if state.is_ready else None)
+        return _Update(new, self._latest, state)
 
     def _failed(self, error: JamsocketError) -> Optional[BackendState]:
-        """The stream's `ready`, where it counts by itself. Raises what is not borne any longer."""
+        """The stream's `ready`, where it counts instead. Raises what is not borne any longer."""
         self._failures += 1
         self._last_failure = str(error)
         patience = _patience(error)
@@ -1937,8 +1967,8 @@ def _wait_until_ready(
                     on_status(state)
             if update.latest is not None and update.latest._is_ending:
                 raise _terminated(update.latest)
-            if update.ready is not None:
-                return update.ready
+            if update.present is not None and update.present.is_ready:
+                return update.present
     raise watch.timeout()
 
 
@@ -1958,9 +1988,10 @@ def _ending_state(
 
 
 def _terminated(state: BackendState) -> BackendTerminated:
-    why = " (%s)" % _word(state.termination_reason) if state.termination_reason else ""
-    text = "the backend is %s%s, so it will not become ready" % (state.status, why)
-    return BackendTerminated(text, state=state)
+    text = "the backend is " + state.status
+    if state.termination_reason is not None:
+        text += " (%s)" % _word(state.termination_reason)
+    return BackendTerminated(text + ", so it will not become ready", state=state)
 
 
 def _each_state(address: _Address, deadline: _Deadline) -> Generator[BackendState, None, None]:
@@ -1993,7 +2024,7 @@ def _seconds(timeout: _Timeout) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise ConfigurationError(expected + _kind(timeout))
     if not timeout > 0:
-        raise ConfigurationError(expected + "%g" % max(timeout, -1e9))
+        raise ConfigurationError(expected + _amount(timeout))
     return float(min(timeout, 1e9))
 
 
@@ -2009,16 +2040,24 @@ def _setting(name: str, value: Any) -> str:
     return str.__str__(value)
 
 
+def _optional(name: str, value: Any) -> Optional[str]:
+    if value is None:
+        return None
+    return _setting(name, value)
+
+
 def _as_request(request: Any) -> ConnectRequest:
     if ConnectRequest._is_instance(request):
         return ConnectRequest._own(request)
-    return ConnectRequest.from_dict({} if request is None else request)
+    if request is None:
+        return ConnectRequest()
+    return ConnectRequest.from_dict(request)
 
 
-def _as_response(backend: Any) -> Optional[ConnectResponse]:
-    """The ConnectResponse that a backend is given as; None where it is given as a string."""
+def _own_backend(backend: Any) -> _Backend:
+    """A ConnectResponse of this copy of the module, or a plain string."""
     if isinstance(backend, str):
-        return None
+        return _setting("backend", backend)
     if not ConnectResponse._is_instance(backend):
         raise TypeError("backend must be a ConnectResponse or a string, not " + _kind(backend))
     return ConnectResponse._own(backend, strict=False)
@@ -2040,12 +2079,12 @@ def _header_secrets(headers: Mapping[str, str]) -> List[str]:
     return secrets
 
 
-def _response_secrets(response: Optional[ConnectResponse]) -> List[Optional[str]]:
+def _backend_secrets(backend: _Backend) -> List[Optional[str]]:
     """The tokens, and what follows the origin in the urls that let one in."""
-    if response is None:
+    if isinstance(backend, str):
         return []
-    urls = [url.partition("://")[2].partition("/")[2] for url in (response.url, response.ready_url)]
-    return [response.token, response.secret_token, *urls]
+    urls = [url.partition("://")[2].partition("/")[2] for url in (backend.url, backend.ready_url)]
+    return [backend.token, backend.secret_token, *urls]
 
 
 class _Client:
@@ -2151,8 +2190,9 @@ class _Client:
         deadline = self._deadline(timeout)
         if type(hard) is not bool:
             raise TypeError("hard must be True or False, not " + _kind(hard))
-        secrets = _response_secrets(_as_response(backend))
-        _fetch(self._terminate_request(self._segment_of(backend), hard, secrets), deadline)
+        backend = _own_backend(backend)
+        segment, secrets = self._segment_of(backend), _backend_secrets(backend)
+        _fetch(self._terminate_request(segment, hard, secrets), deadline)
 
     # What differs between the platforms:
 
@@ -2165,7 +2205,9 @@ class _Client:
     # What does not:
 
     def _deadline(self, timeout: _Timeout) -> _Deadline:
-        return _Deadline(self._timeout if timeout is None else _seconds(timeout))
+        if timeout is None:
+            return _Deadline(self._timeout)
+        return _Deadline(_seconds(timeout))
 
     def _connect(self, request: ConnectRequest, deadline: _Deadline) -> ConnectResponse:
         secrets: List[Any] = [request.auth]
@@ -2175,35 +2217,34 @@ class _Client:
         return _validated(ConnectResponse, answer.value, self._url.origin)
 
     def _wait(self, backend: _Backend, deadline: _Deadline, on_status: _OnStatus) -> BackendState:
-        response = _as_response(backend)
-        connected = response.status if response is not None else ""
+        backend = _own_backend(backend)
+        connected = getattr(backend, "status", "")
         return _wait_until_ready(self._address(backend), deadline, on_status, connected)
 
     def _address(self, backend: _Backend) -> _Address:
-        response = _as_response(backend)
-        secrets = _response_secrets(response)
-        if response is not None and self._asks_at_status_url:
-            url = _Url(response.status_url, "status_url")
-        elif response is None and "://" in _setting("backend", backend):
-            url = _Url(_setting("backend", backend), "backend")
+        backend = _own_backend(backend)
+        secrets = _backend_secrets(backend)
+        if isinstance(backend, ConnectResponse) and self._asks_at_status_url:
+            url = _Url(backend.status_url, "status_url")
+        elif isinstance(backend, str) and "://" in backend:
+            url = _Url(backend, "backend")
         else:
             segment = self._segment_of(backend)
             status = self._request("status", secrets, backend=segment)
             return _Address(status, self._request("stream", secrets, backend=segment))
-        known = _status_path(url)
-        stream_url = url.extended(known.stream_suffix if known else "/stream")
+        stream_url = url.extended(_status_path(url).stream_suffix)
         status = self._request_to(url, "status", secrets)
         return _Address(status, self._request_to(stream_url, "stream", secrets))
 
     def _segment_of(self, backend: _Backend) -> str:
         """A backend's id, as it stands in a path."""
-        response = _as_response(backend)
-        backend_id = response.backend_id if response else _setting("backend", backend)
-        if response is None and "://" in backend_id:
-            known = _status_path(_Url(backend_id, "backend"))
-            if known is None:
-                raise ConfigurationError("backend must be an id, or a url that ends with ID/status")
-            backend_id = known.backend_id
+        if not isinstance(backend, str):
+            return _segment(backend.backend_id, "backend")
+        if "://" not in backend:
+            return _segment(backend, "backend")
+        backend_id = _status_path(_Url(backend, "backend")).backend_id
+        if not backend_id:
+            raise ConfigurationError("backend must be an id, or a url that ends with ID/status")
         return _segment(backend_id, "backend")
 
     def _request(
@@ -2226,8 +2267,10 @@ class _Client:
             headers.update(self._headers)
         body = None
         if endpoint.method == "POST":
-            body = b"" if document is None else json.dumps(document).encode("ascii")
             headers["Content-Type"] = "application/json"
+            body = b""
+            if document is not None:
+                body = json.dumps(document).encode("ascii")
         secrets = [secrets, _header_secrets(self._headers), url.query]
         return _HttpRequest(endpoint.method, url, headers, body, secrets, self._ssl_context)
 
@@ -2257,9 +2300,10 @@ class Jamsocket(_Client):
     ) -> None:
         if type(dev) is not bool:
             raise ConfigurationError("dev must be True or False, not " + _kind(dev))
-        if not _is_integer(port) or not 0 < port < 65536:
-            shown = str(port)[:10] if _is_integer(port) else _kind(port)
-            raise ConfigurationError("port must be an integer from 1 to 65535, not " + shown)
+        if not _is_integer(port):
+            raise ConfigurationError("port must be an integer, not " + _kind(port))
+        if not 0 < port < 65536:
+            raise ConfigurationError("port must be from 1 to 65535, not " + _amount(port))
         if dev and _setting("api_url", api_url) != _API_URL:
             raise ConfigurationError("api_url has no effect with dev=True; leave out one of them")
         if not dev and port != _DEV_PORT:
@@ -2330,8 +2374,8 @@ class Plane(_Client):
     ) -> None:
         super().__init__(url, "url", _checked_headers(headers), timeout, ssl_context)
         self._image = _setting("image", image)
-        self._pool = None if pool is None else _setting("pool", pool)
-        self._namespace = None if namespace is None else _setting("namespace", namespace)
+        self._pool = _optional("pool", pool)
+        self._namespace = _optional("namespace", namespace)
 
     @classmethod
     def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Plane":
@@ -2347,8 +2391,9 @@ class Plane(_Client):
         return self._request("connect", secrets, document)
 
     def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
-        call = "hard-terminate" if hard else "soft-terminate"
-        return self._request(call, secrets, backend=segment)
+        if hard:
+            return self._request("hard-terminate", secrets, backend=segment)
+        return self._request("soft-terminate", secrets, backend=segment)
 
 
 def _checked_headers(headers: Any) -> Dict[str, str]:
@@ -2356,8 +2401,10 @@ def _checked_headers(headers: Any) -> Dict[str, str]:
     own = ["host", "connection", "content-length", "content-type", "transfer-encoding"]
     own += ["accept-encoding"]
     checked: Dict[str, str] = {}
+    if headers is None:
+        return checked
     try:
-        given = _mapping({} if headers is None else headers, ("headers",))
+        given = _mapping(headers, ("headers",))
         for name, value in given.items():
             is_name = re.match(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", name) and name.lower() not in own
             if is_name and isinstance(value, str) and re.match(r"[\x20-\x7e]*\Z", value):
@@ -2375,7 +2422,10 @@ def _checked_headers(headers: Any) -> Dict[str, str]:
 # ---- Functions -------------------------------------------------------------------------------
 
 
-def _variable(env: Mapping[str, str], name: str) -> Optional[str]:
+_Env = Mapping[str, str]
+
+
+def _variable(env: _Env, name: str) -> Optional[str]:
     """A variable of the environment; None where it is not set, or empty."""
     value, failed = None, False
     try:
@@ -2384,10 +2434,12 @@ def _variable(env: Mapping[str, str], name: str) -> Optional[str]:
         failed = True
     if failed:
         raise ConfigurationError("%s cannot be read from that environment" % name)
-    return None if _is_unset(value) else _setting(name, value)
+    if _is_unset(value):
+        return None
+    return _setting(name, value)
 
 
-def _jamsocket_settings(env: Mapping[str, str]) -> Dict[str, Any]:
+def _jamsocket_settings(env: _Env) -> Dict[str, Any]:
     dev = (_variable(env, "JAMSOCKET_DEV") or "false").lower()
     if dev not in ("true", "false"):
         raise ConfigurationError("JAMSOCKET_DEV must be true or false, not " + _word(dev))
@@ -2401,7 +2453,7 @@ def _jamsocket_settings(env: Mapping[str, str]) -> Dict[str, Any]:
     return {**settings, "api_url": _variable(env, "JAMSOCKET_API_URL") or _API_URL}
 
 
-def _plane_settings(env: Mapping[str, str]) -> Dict[str, Any]:
+def _plane_settings(env: _Env) -> Dict[str, Any]:
     names = ("url", "image", "pool", "namespace")
     settings: Dict[str, Any] = {name: _variable(env, "PLANE_" + name.upper()) for name in names}
     missing = ["PLANE_" + name.upper() for name in names[:2] if settings[name] is None]
@@ -2500,7 +2552,7 @@ def _parser() -> "argparse.ArgumentParser":
 
     quiet = "no progress on standard error"
     parser = Parser(
-        prog=(os.path.basename(sys.argv[0]) if sys.argv else "") or "jamsocket-lite",
+        prog=os.path.basename("".join(sys.argv[:1])) or "jamsocket-lite",  # GraalPy has no argv
         description=_HELP,
         epilog=_EPILOG,
         allow_abbrev=False,
@@ -2511,21 +2563,22 @@ def _parser() -> "argparse.ArgumentParser":
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     commands.required = True
 
-    def add(name: str, text: str, timeout: str = "") -> argparse.ArgumentParser:
+    def add(name: str, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         left = argparse.SUPPRESS  # what stood before the command
         command.add_argument("--quiet", action="store_true", default=left, help=quiet)
-        if timeout:
-            text = "seconds for all of it (%s)" % timeout
-            command.add_argument("--timeout", metavar="S", type=float, help=text)
+        if name in ("connect", "wait", "stream"):
+            default = {"stream": None}.get(name, 60.0)
+            text = "seconds for all of it (%s)" % default
+            command.add_argument("--timeout", metavar="S", type=float, default=default, help=text)
         if name != "connect":
             command.add_argument("backend", metavar="BACKEND", help="its id or its status url")
         return command
 
-    _add_connect_options(add("connect", "start a backend, or find the one that holds a key", "60"))
-    add("wait", "wait until it is ready; print its state", "60")
+    _add_connect_options(add("connect", "start a backend, or find the one that holds a key"))
+    add("wait", "wait until it is ready; print its state")
     add("status", "print its state")
-    add("stream", "print each of its states as a line, until it is terminated", "none")
+    add("stream", "print each of its states as a line, until it is terminated")
     terminate = add("terminate", "end it")
     terminate.add_argument("--hard", action="store_true", help="at once, without time to clean up")
     return parser
@@ -2561,8 +2614,10 @@ def _asked_for(options: "argparse.Namespace") -> ConnectRequest:
     if has_spawn and options.no_spawn:
         raise ConfigurationError("--no-spawn does not go with options that say how to spawn")
     request: Dict[str, Any] = {"key": options.key, "user": options.user}
-    if has_spawn or options.no_spawn:
-        request["spawn"] = spawn if has_spawn else False
+    if has_spawn:
+        request["spawn"] = spawn
+    if options.no_spawn:
+        request["spawn"] = False
     if options.auth is not None:
         request["auth"] = _parsed("--auth", options.auth.encode("utf-8", "surrogateescape"))
     if options.request is None:
@@ -2613,10 +2668,8 @@ def _write(stream: Any, text: str) -> None:
 
 
 def _write_if_possible(stream: Any, text: str) -> None:
-    try:
+    with suppress(OSError, ValueError):
         _write(stream, text)
-    except (OSError, ValueError):
-        pass
 
 
 class _OutputFailed(Exception):
@@ -2629,9 +2682,10 @@ def _show(answer: Union[_Record, str]) -> None:
     """Writes a line to standard output."""
     import json
 
-    text = answer if isinstance(answer, str) else json.dumps(answer.to_dict())
+    if isinstance(answer, _Record):
+        answer = json.dumps(answer.to_dict())
     try:
-        _write(sys.stdout, text + "\n")
+        _write(sys.stdout, answer + "\n")
         return
     except BrokenPipeError:
         problem = ""  # who read it has left
@@ -2644,14 +2698,18 @@ class _Progress:
     """Shows each status on standard error: in one place on a terminal, elsewhere a line each."""
 
     def __init__(self, shown: bool) -> None:
-        self._stream = sys.stderr if shown else None
+        self._stream = sys.stderr
+        if not shown:
+            self._stream = None
         self._redraws = bool(getattr(self._stream, "isatty", bool)())
         self._width = 0
 
     def __call__(self, state: BackendState) -> None:
         text = "backend: %s" % _word(state.status)
-        line = "\r" + text.ljust(self._width) if self._redraws else text + "\n"
-        _write_if_possible(self._stream, line)
+        if self._redraws:
+            _write_if_possible(self._stream, "\r" + text.ljust(self._width))
+        else:
+            _write_if_possible(self._stream, text + "\n")
         self._width = len(text)
 
     def end(self) -> None:
@@ -2672,39 +2730,39 @@ def _command_client(options: "argparse.Namespace") -> _Client:
 
 def _run(options: "argparse.Namespace", progress: _Progress) -> None:
     client = _command_client(options)
-    timeout = getattr(options, "timeout", None)
-    seconds = 60.0 if timeout is None else timeout
     if options.command == "connect":
-        _run_connect(options, client, seconds, progress)
+        _run_connect(options, client, progress)
     elif options.command == "wait":
-        state = client.wait_until_ready(options.backend, timeout=seconds, on_status=progress)
+        state = client.wait_until_ready(
+            options.backend, timeout=options.timeout, on_status=progress
+        )
         progress.end()
         _show(state)
     elif options.command == "status":
         _show(client.status(options.backend))
     elif options.command == "stream":
-        with closing(client.status_stream(options.backend, timeout=timeout)) as states:
+        with closing(client.status_stream(options.backend, timeout=options.timeout)) as states:
             for state in states:
                 _show(state)
     else:
         client.terminate(options.backend, hard=options.hard)
 
 
-def _run_connect(
-    options: "argparse.Namespace", client: _Client, timeout: float, progress: _Progress
-) -> None:
-    _seconds(timeout)  # a wrong one is told before standard input is read
+def _run_connect(options: "argparse.Namespace", client: _Client, progress: _Progress) -> None:
+    _seconds(options.timeout)  # a wrong one is told before standard input is read
     request = _asked_for(options)
     if options.wait:
-        response = client.connect_and_wait(request, timeout=timeout, on_status=progress)
+        response = client.connect_and_wait(request, timeout=options.timeout, on_status=progress)
         progress.end()
     else:
-        response = client.connect(request, timeout=timeout)
-    is_url = re.match(r"(?i)https?://[^/?#][\x21-\x7e]*\Z", response.url)
+        response = client.connect(request, timeout=options.timeout)
     try:
-        if options.format == "url" and not is_url:
+        if options.format == "json":
+            _show(response)
+        elif re.match(r"(?i)https?://[^/?#][\x21-\x7e]*\Z", response.url):
+            _show(response.url)
+        else:
             raise ProtocolError("the platform sent a url that is none: not http, or not ASCII")
-        _show(response.url if options.format == "url" else response)
     except (ProtocolError, _OutputFailed) as error:
         error.response = response
         raise
