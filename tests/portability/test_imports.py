@@ -35,8 +35,8 @@ FOR_HTTP = {
     "json": "the bodies",
     "selectors": "to wait for a stream",
     "socket": "the connection",
-    "urllib": "all of HTTP",
-    "urllib.request": "the same",
+    "types": "what encodes a name, where the codec is missing",
+    "urllib.request": "all of HTTP",
 }
 FOR_HTTPS = {
     "ssl": "the connection",
