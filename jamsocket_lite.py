@@ -1364,7 +1364,7 @@ def _strings(secrets: Any) -> List[str]:
 
 def _retry_after(text: str) -> Optional[float]:
     """Seconds, from a header that holds a number of them or a date."""
-    if re.match(r"[0-9]{1,9}(\.[0-9]*)?\Z", text):
+    if re.match(r"[0-9]{1,9}(\.[0-9]*)?\s*\Z", text):
         return float(text)
     from email.utils import mktime_tz, parsedate_tz
 
