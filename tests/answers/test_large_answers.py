@@ -50,7 +50,7 @@ TOO_MUCH: Dict[str, Much] = {
                                  ProtocolError, "header"),
     "headers without end": Much([HEAD, Repeat(b"X-Header: x\r\n" * 1000)], ProtocolError, "header"),
     "interim answers without end": Much([Repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)],
-                                        ProtocolError, "header"),
+                                        ProtocolError, "answer"),
     "one byte more than an answer may have": Much([answer(b"[" + b" " * (128 * 1024 - 1) + b"]")],
                                                   ProtocolError, "answer"),
     "an error answer of a gigabyte": Much(
@@ -177,12 +177,12 @@ QUICK = ("an endless body", "ten thousand headers", "an error answer of a gigaby
 @on_linux
 @pytest.mark.parametrize("weather", [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in MEMORY])
-def test_no_answer_and_no_event_takes_more_than_4_mib(weather: str) -> None:
+def test_no_answer_and_no_event_takes_more_than_8_mib(weather: str) -> None:
     """Measured in a real process; the server is in this one."""
     row = MEMORY[weather]
     grew, said = growth(row, 0.5 if row[0] == "wait" else LONG)
     record("memory: " + weather, "grew by %.1f MiB; %s" % (grew / MIB, said[:90]))
-    assert 0 <= grew <= 4 * MIB, "%.1f MiB" % (grew / MIB)
+    assert 0 <= grew <= 8 * MIB, "%.1f MiB" % (grew / MIB)
     if weather in TOO_MUCH:
         much = TOO_MUCH[weather]
         assert said.startswith(much.kind.__name__) and re.search(much.says, said), said
@@ -209,4 +209,4 @@ PASSED_OVER: Dict[str, Row] = {
 def test_a_gigabyte_that_is_passed_over_takes_no_memory(weather: str) -> None:
     grew, said = growth(PASSED_OVER[weather], 500.0)
     record("memory: " + weather, "grew by %.1f MiB; %s" % (grew / MIB, said))
-    assert 0 <= grew <= 4 * MIB and said == "nothing"
+    assert 0 <= grew <= 8 * MIB and said == "nothing"

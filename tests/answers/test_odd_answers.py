@@ -6,7 +6,7 @@ from typing import Dict
 import pytest
 
 from jamsocket_lite import BackendState, ProtocolError
-from kit.answers import CHUNKED, length
+from kit.answers import CHUNKED, HEAD, length
 from kit.calls import call_status
 from kit.deadlines import timed
 from kit.platforms import READY
@@ -25,8 +25,8 @@ RIGHT_BUT_ODD: Dict[str, bytes] = {
     "two kinds of line end": b"HTTP/1.1 200 OK\nX-A: b\n",
     "small letters": b"HTTP/1.1 200 OK\r\nconnection: close\r\n",
     "no content type": b"HTTP/1.1 200 OK\r\n",
-    "a hundred headers": b"HTTP/1.1 200 OK\r\n"
-    + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(100)),
+    "ninety headers": b"HTTP/1.1 200 OK\r\n"
+                      + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(90)),
     "201": b"HTTP/1.1 201 Created\r\n",
 }
 
@@ -44,6 +44,22 @@ def test_an_odd_head_does_not_spoil_the_answer(weather: str) -> None:
                  head + b"\r\n" + READY):
         with Server([sent]) as server:
             assert call_status(server.url).status == "ready"
+
+
+# As http.client does: then the end of the connection is the end of the answer.
+PASSED_OVER: Dict[str, bytes] = {
+    "a negative length": b"Content-Length: -1\r\n\r\n",
+    "a length that is a word": b"Content-Length: long\r\n\r\n",
+    "a length in other digits": "Content-Length: ²\r\n\r\n".encode("latin-1"),
+    "a coding of transfer that nobody knows": b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    "a coding of the body that is not true": b"Content-Encoding: br\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("weather", PASSED_OVER)
+def test_a_header_that_makes_no_sense_is_passed_over(weather: str) -> None:
+    with Server([HEAD + PASSED_OVER[weather] + READY]) as server:
+        assert call_status(server.url).is_ready
 
 
 ODD_JSON: Dict[str, bytes] = {

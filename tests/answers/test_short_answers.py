@@ -68,7 +68,7 @@ def test_an_empty_answer_is_not_the_apis(status: int, call: Call) -> None:
     for steps in ([answer(b"", status)], [answer(b"", status, length=False)],
                   [answer(b"", status, chunked=True)], [answer(b" \r\n", 200)]):
         with Server(steps) as server:
-            assert "nothing" in str(failure(lambda: call(server.url), ProtocolError))
+            assert "empty" in str(failure(lambda: call(server.url), ProtocolError))
 
 
 def test_an_answer_without_a_body_is_not_waited_for() -> None:

@@ -12,6 +12,7 @@ from kit.calls import Call, call_status, name_of, right_document
 from kit.certificates import Certificates
 from kit.deadlines import LONG, SHORT, Timed, against, keeps_deadline, timed
 from kit.platforms import READY, client
+from kit.raw import connect
 from kit.secrets import failure
 from kit.server import (Action, Drain, Dribble, Peer, Repeat, Request, Server, Silence, Step, Wait,
                         answer, at_once, chunk)

@@ -45,12 +45,22 @@ def test_headers_go_to_no_other_origin(plane_server: Server) -> None:
     with Server(PLANE.service()) as elsewhere:
         client = Plane(plane_server.url, image=IMAGE, headers=HEADERS)
         for url in (elsewhere.url, plane_server.url.replace("127.0.0.1", "localhost")):
-            for backend in (PLANE.connected(url), url + PLANE.status_target()):
-                each_way(client, backend)
+            each_way(client, url + PLANE.status_target())
         requests = elsewhere.requests + plane_server.requests
         assert elsewhere.requests and plane_server.requests
         for request in requests:
             assert SECRET.encode() not in request.head
+
+
+def test_a_backend_is_asked_for_at_the_clients_own_url(plane_server: Server) -> None:
+    """What a controller says of its own address is often not where it can be reached."""
+    with Server(PLANE.service()) as elsewhere:
+        client = Plane(plane_server.url, image=IMAGE, headers=HEADERS)
+        for url in (elsewhere.url, "http://0.0.0.0:8080", "", "ftp://h.test"):
+            each_way(client, PLANE.connected(url))
+        assert not elsewhere.requests
+        for request in plane_server.requests:
+            assert request.header("X-Gate") == HEADERS["X-Gate"]
 
 
 def test_an_origin_is_the_same_however_it_is_written(plane_server: Server) -> None:

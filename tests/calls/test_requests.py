@@ -9,7 +9,7 @@ import jamsocket_lite
 from jamsocket_lite import ConnectResponse, JamsocketTimeout
 from kit.calls import METHODS, SINGLE, first, sent
 from kit.deadlines import LONG, timed
-from kit.platforms import ID, Api, Client
+from kit.platforms import ID, JAMSOCKET, Api, Client
 from kit.secrets import BACKEND_TOKEN, SECRET_TOKEN, TOKEN, look_over
 from kit.server import Pause, Reset, Server, Silence, Step, answer
 
@@ -57,13 +57,11 @@ def test_credentials_go_with_connect_and_terminate(api: Api, name: str) -> None:
 
 
 @pytest.mark.parametrize("call", [
-    lambda client, connected: client.status(connected),
     lambda client, connected: client.status(connected.status_url),
-    lambda client, connected: first(client.status_stream(connected, timeout=LONG)),
-    lambda client, connected: client.wait_until_ready(connected, timeout=LONG),
+    lambda client, connected: first(client.status_stream(connected.status_url, timeout=LONG)),
     lambda client, connected: client.wait_until_ready(connected.status_url, timeout=LONG),
     lambda client, connected: jamsocket_lite.wait_until_ready(connected, timeout=LONG),
-], ids=["status", "status-url", "stream", "wait", "wait-url", "function"])
+], ids=["status", "stream", "wait", "function"])
 def test_no_credentials_leave_for_another_origin(api: Api, call: Callable[[Client, ConnectResponse],
                                                                           Any]) -> None:
     """Not even those of a backend: its url alone leads to it."""
@@ -74,6 +72,20 @@ def test_no_credentials_leave_for_another_origin(api: Api, call: Callable[[Clien
             assert request.header("Authorization") is None
             for secret in (TOKEN, BACKEND_TOKEN, SECRET_TOKEN):
                 assert secret.encode() not in request.head + request.body
+
+
+@pytest.mark.parametrize("call", [
+    lambda client, connected: client.status(connected),
+    lambda client, connected: first(client.status_stream(connected, timeout=LONG)),
+    lambda client, connected: client.wait_until_ready(connected, timeout=LONG),
+], ids=["status", "stream", "wait"])
+def test_a_backend_of_jamsockets_is_asked_for_where_its_answer_says(
+        call: Callable[[Client, ConnectResponse], Any]) -> None:
+    """And no credentials go there."""
+    with Server(JAMSOCKET.service()) as elsewhere, Server(JAMSOCKET.service()) as server:
+        call(JAMSOCKET.client(server.url), JAMSOCKET.connected(elsewhere.url))
+        assert elsewhere.requests and not server.requests
+        assert not any(TOKEN.encode() in request.head for request in elsewhere.requests)
 
 
 @pytest.mark.parametrize("name, method, accept", [

@@ -13,15 +13,16 @@ from jamsocket_lite import ConnectRequest, JamsocketError
 E = TypeVar("E", bound=BaseException)
 
 TOKEN = "tok-Cl1ent/8f2e+4b1d=7c"  # the client's
-BACKEND_TOKEN = "backend-t0ken-55aa1e"
-SECRET_TOKEN = "secret-t0ken-c0ffee"
-URL_PATH = "url-p4th-0ddba11"
-READY_PATH = "ready-p4th-5ca1ab1e"
-ENV_VALUE = "env-v4lue-deadbeef"
+# None holds a word: six letters or digits in a row of a secret are enough to leave a message out.
+BACKEND_TOKEN = "b4ckt0ken55aa1e"
+SECRET_TOKEN = "s3cr3tt0kenc0ffee"
+URL_PATH = "urlp4th0ddba11"
+READY_PATH = "rdyp4th5ca1ab1e"
+ENV_VALUE = "envv4luedeadbeef"
 ENV_LINES = ("-----BEGIN SECRET LINES-----", "TUlJRXZnSUJBREFOQmdrcWhr")
-AUTH_VALUE = "auth-v4lue-ba5eba11"
+AUTH_VALUE = "authv4lueba5eba11"
 AUTH_NUMBER = 90210770311902
-PROXY_PASSWORD = "pr0xy-passw0rd-f00d"
+PROXY_PASSWORD = "pr0xypassw0rdf00d"
 PROXY_CREDENTIALS = "carrier:" + PROXY_PASSWORD
 
 SECRETS = (TOKEN, BACKEND_TOKEN, SECRET_TOKEN, URL_PATH, READY_PATH, ENV_VALUE, *ENV_LINES,

@@ -11,7 +11,7 @@ from kit.deadlines import LONG, record, timed
 from kit.leftovers import leaving_nothing
 from kit.places import run
 from kit.platforms import client, connected, is_stream, state
-from kit.server import Pause, Request, Server, Silence, Step, Wait, answer, stream_head
+from kit.server import Pause, Request, Server, Silence, Step, Wait, answer, event, stream_head
 from kit.threads import together
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -21,16 +21,18 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.slow)])
 def test_threads_that_wait_at_once_through_one_client_each_get_their_own_answer(count: int) -> None:
     """Nobody's answer comes before all of them wait; then nothing is left."""
-    go = threading.Event()
+    go, ready = threading.Event(), threading.Event()
 
     def script(request: Request) -> Sequence[Step]:
         own = request.target.split("/")[3]
+
+        def state(status: str) -> Dict[str, str]:
+            return {"status": status, "time": own}
+
         if not is_stream(request):
-            return [answer({"status": "starting", "time": own})]
-        def event_of(status: str) -> bytes:
-            return b'data:{"status":"%s","time":"%s"}\n\n' % (status.encode(), own.encode())
-        return [stream_head() + event_of("scheduled"), Wait(go), event_of("waiting"), Pause(0.7),
-                event_of("ready"), Silence()]
+            return [answer(state("ready" if ready.is_set() else "starting"))]
+        return [stream_head() + event(state("scheduled")), Wait(go), event(state("waiting")),
+                Pause(0.7), ready.set, event(state("ready")), Silence()]
 
     answers: Dict[str, Any] = {}
     with leaving_nothing():
@@ -61,7 +63,7 @@ def test_threads_that_wait_at_once_through_one_client_each_get_their_own_answer(
             done = time.monotonic() - start
             assert server.wait_closed(LONG)
         for own, (outcome, seen) in answers.items():
-            assert isinstance(outcome, BackendState), outcome
+            assert isinstance(outcome, BackendState), repr(outcome)
             assert outcome.is_ready and outcome.time == own and seen == {own}
         assert len(answers) == count
     record("%d threads at once" % count,

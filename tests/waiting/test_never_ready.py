@@ -1,17 +1,18 @@
 """A wait for what will never be ready ends as soon as that is known."""
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import pytest
 
 from jamsocket_lite import BackendState, BackendTerminated, HTTPError
 from kit.backends import CRASHING, DEAF, STUBBORN, Gate, python
 from kit.deadlines import LONG
-from kit.platforms import (ENDING, ID, STATUSES, TIME, Api, Cluster, client, connected, events,
-                           in_turn, running, state, statuses, streamed, told)
+from kit.platforms import (ENDING, ID, JAMSOCKET, STATUSES, TIME, Api, Cluster, client, connected,
+                           events, in_turn, running, state, statuses, streamed, told)
 from kit.scenarios import FAILS, HANGS, Scenario, check, in_order, refusing
 from kit.secrets import failure
-from kit.server import Dribble, Pause, Server, Silence, Step, answer, chunk, event, stream_head
+from kit.server import (Close, Dribble, Pause, Server, Silence, Step, answer, chunk, event,
+                        stream_head)
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -131,13 +132,29 @@ def test_a_backend_that_has_ended_ends_a_wait(api: Api) -> None:
         assert isinstance(caught.value, BackendTerminated) or "404" in str(caught.value)
 
 
-def test_a_backend_that_connect_called_terminated_is_not_asked_for() -> None:
-    with Server() as server:
-        for status in STATUSES[5:]:
-            backend = connected(server.url, status)
-            error = failure(lambda: client(server.url).wait_until_ready(backend), BackendTerminated)
-            assert error.state.status == status
-        assert server.connections == 0
+@pytest.mark.parametrize("status", ENDING)
+def test_of_a_backend_that_connect_called_over_the_status_call_tells_more(status: str) -> None:
+    end = state("terminated", termination_reason="lost", termination_kind="hard")
+    with Server([answer(end)]) as server:
+        backend = connected(server.url, status)
+        error = failure(lambda: client(server.url).wait_until_ready(backend), BackendTerminated)
+        assert error.state.to_dict() == end
+        assert [one.target for one in server.requests] == [JAMSOCKET.status_target()]
+
+
+LESS: Dict[str, Sequence[Step]] = {
+    "fails": [answer(b"", 404)], "hangs up": [Close()], "tells less": told("ready")}
+
+
+@pytest.mark.parametrize("weather", LESS)
+@pytest.mark.parametrize("status", ENDING)
+def test_where_the_status_call_tells_no_more_the_answer_to_connect_counts(status: str,
+                                                                          weather: str) -> None:
+    with Server(LESS[weather]) as server:
+        backend = connected(server.url, status)
+        error = failure(lambda: client(server.url).wait_until_ready(backend), BackendTerminated)
+        assert (error.state.status, error.state.time) == (status, "")
+        assert server.connections == 1
 
 
 WILL_NEVER_BE: Dict[str, Scenario] = {

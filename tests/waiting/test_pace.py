@@ -11,7 +11,8 @@ import pytest
 from jamsocket_lite import JamsocketTimeout
 from kit.backends import Gate
 from kit.deadlines import LONG, record
-from kit.platforms import ID, JAMSOCKET, LIFE, Api, client, connected, in_turn, running, told
+from kit.platforms import (ID, JAMSOCKET, LIFE, Api, client, connected, in_turn, running, streamed,
+                           told)
 from kit.scenarios import FAILS, HANGS, Scenario, check, flaky, refusing
 from kit.secrets import failure
 from kit.server import Close, Pause, Server, Silence, Step, answer
@@ -122,3 +123,12 @@ def test_the_status_is_asked_for_again_and_again() -> None:
     outcome = check("wait", "ready at the third status call", Scenario(
         HANGS, in_turn(told("starting"), told("waiting"), told("ready")), "ready", 25.0, 30.0))
     assert outcome.seen == ["starting", "waiting", "ready"]
+
+
+@pytest.mark.waits
+@pytest.mark.slow
+def test_a_stream_that_tells_something_leaves_a_status_call_every_ten_seconds() -> None:
+    """So `ready` is known at last where a proxy lets the first events pass alone."""
+    outcome = check("wait", "a proxy lets the first events pass", Scenario(
+        [streamed("scheduled"), Silence()], told("ready"), "ready", 14.0, least=9.0))
+    assert len(outcome.times(False)) == 1

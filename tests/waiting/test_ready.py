@@ -142,167 +142,155 @@ def test_a_status_is_told_to_the_caller_of_a_wait_as_soon_as_it_is_known() -> No
     assert seen == list(STATUSES[:5])
 
 
-RETURNS: Dict[str, Scenario] = (
-    {  # What the stream tells is enough, although the status call has no answer.
-        "live ready, the status call hangs": Scenario(
-            [streamed("scheduled", "waiting"), Pause(0.8), events("ready"), Silence()],
-            HANGS,
-            "ready",
-            3.0,
+RETURNS: Dict[str, Scenario] = {
+    # What the stream tells is enough, although the status call has no answer.
+    "live ready, the status call hangs": Scenario(
+        [streamed("scheduled", "waiting"), Pause(0.8), events("ready"), Silence()], HANGS, "ready"),
+    "live ready, the status call fails": Scenario(
+        [streamed("scheduled", "waiting"), Pause(0.8), events("ready"), Silence()], FAILS, "ready"),
+    "replayed ready, the status call hangs": Scenario(
+        [streamed(*STATUSES[:5]), Silence()], HANGS, "ready"
+    ),
+    "replayed ready, the status call fails": Scenario(
+        [streamed(*STATUSES[:5]), Silence()], FAILS, "ready"
+    ),
+    "replayed ready, the status call confirms it": Scenario(
+        [streamed(*STATUSES[:5]), Silence()], told("ready"), "ready", 2.0
+    ),
+    "the stream closes after ready": Scenario(
+        [streamed(*STATUSES[:5])], told("ready"), "ready"
+    ),
+    "opens only at the third try": Scenario(
+        in_turn([Close()], [answer(b"", 503)], [streamed("waiting", "ready"), Silence()]),
+        FAILS,
+        "ready",
+    ),
+    "reset, cut, malformed, then there": Scenario(
+        in_turn(
+            [Reset()],
+            [stream_head(True) + b"ffff\r\ndata:"],
+            [stream_head(True) + b"zz\r\n"],
+            [streamed("ready"), Silence()],
         ),
-        "live ready, the status call fails": Scenario(
-            [streamed("scheduled", "waiting"), Pause(0.8), events("ready"), Silence()],
-            FAILS,
-            "ready",
-            3.0,
+        FAILS,
+        "ready",
+    ),
+    "ends in the middle of a chunk": Scenario(
+        in_turn(
+            [stream_head(True) + chunk(events("scheduled")) + chunk(events("loading"))[:-30]],
+            [stream_head(True) + chunk(events("scheduled", "loading", "ready")), Silence()],
         ),
-        "replayed ready, the status call hangs": Scenario(
-            [streamed(*STATUSES[:5]), Silence()], HANGS, "ready"
+        FAILS,
+        "ready",
+    ),
+    "ends in the middle of an event": Scenario(
+        in_turn(
+            [stream_head() + events("scheduled", "ready")[:-2]],
+            [streamed("scheduled", "ready"), Silence()],
         ),
-        "replayed ready, the status call fails": Scenario(
-            [streamed(*STATUSES[:5]), Silence()], FAILS, "ready"
-        ),
-        "replayed ready, the status call confirms it": Scenario(
-            [streamed(*STATUSES[:5]), Silence()], told("ready"), "ready", 2.0
-        ),
-        "the stream closes after ready": Scenario(
-            [streamed(*STATUSES[:5])], told("ready"), "ready"
-        ),
-        "opens only at the third try": Scenario(
-            in_turn([Close()], [answer(b"", 503)], [streamed("waiting", "ready"), Silence()]),
-            FAILS,
-            "ready",
-        ),
-        "reset, cut, malformed, then there": Scenario(
-            in_turn(
-                [Reset()],
-                [stream_head(True) + b"ffff\r\ndata:"],
-                [stream_head(True) + b"zz\r\n"],
-                [streamed("ready"), Silence()],
-            ),
-            FAILS,
-            "ready",
-        ),
-        "ends in the middle of a chunk": Scenario(
-            in_turn(
-                [stream_head(True) + chunk(events("scheduled")) + chunk(events("loading"))[:-30]],
-                [stream_head(True) + chunk(events("scheduled", "loading", "ready")), Silence()],
-            ),
-            FAILS,
-            "ready",
-        ),
-        "ends in the middle of an event": Scenario(
-            in_turn(
-                [stream_head() + events("scheduled", "ready")[:-2]],
-                [streamed("scheduled", "ready"), Silence()],
-            ),
-            FAILS,
-            "ready",
-        ),
-        "dribbled events": Scenario(
-            [stream_head(), Dribble(events("scheduled", "ready"), 0.003), Silence()], HANGS, "ready"
-        ),
-        "chunks of one byte": Scenario(
-            [
-                stream_head(True),
-                b"".join(chunk(bytes([byte])) for byte in events("scheduled", "ready")),
-                Silence(),
-            ],
-            HANGS,
-            "ready",
-        ),
-        "garbage between good events": Scenario(
-            [
-                stream_head()
-                + b"data:{\n\n:\n\ndata:[]\n\nevent:other\n"
-                + events("terminated")
-                + b"\xff\xfe\n\ndata:\n\n"
-                + events("starting")
-                + b'data:{"status":7,"time":""}\n\n'
-                + b"x" * 1000
-                + b"\n\n"
-                + events("ready"),
-                Silence(),
-            ],
-            HANGS,
-            "ready",
-        ),
-        "states from the future": Scenario(
-            [streamed("scheduled", "dreaming", "ready", "dreaming"), Silence()],
-            told("ready"),
-            "ready",
-        ),
-        "a state from the future after ready": Scenario(
-            [streamed("scheduled", "ready", "basking"), Silence()], told("ready"), "ready"
-        ),
-        # What the status call tells is enough, although the stream never tells anything.
-        "the stream is 400": Scenario(refusing(400), told("ready"), "ready"),
-        "the stream is 404": Scenario(refusing(404), told("ready"), "ready"),
-        "the stream is 405": Scenario(refusing(405), told("ready"), "ready"),
-        "the stream is 500": Scenario(refusing(500), told("ready"), "ready"),
-        "the stream is 503": Scenario(refusing(503, Retry_After="30"), told("ready"), "ready"),
-        "the stream is 429": Scenario(refusing(429, Retry_After="30"), told("ready"), "ready"),
-        "the stream closes at once each time": Scenario([Close()], told("ready"), "ready"),
-        "the stream ends at once each time": Scenario([stream_head()], told("ready"), "ready"),
-        "the stream is empty, with a length, each time": Scenario(
-            [answer(b"")], told("ready"), "ready"
-        ),
-        "the stream is reset each time": Scenario([Reset()], told("ready"), "ready"),
-        "the stream is a page": Scenario([LOGIN], told("ready"), "ready"),
-        "the stream is JSON": Scenario(told("ready"), told("ready"), "ready"),
-        "the stream is not HTTP": Scenario([b"\0\1\2\3\r\n\r\n"], told("ready"), "ready"),
-        "the stream is compressed": Scenario(
-            [stream_head(headers=[("Content-Encoding", "gzip")]) + b"\x1f\x8b", Silence()],
-            told("ready"),
-            "ready",
-        ),
-        "a proxy holds the head back": Scenario(HANGS, told("ready"), "ready"),
-        "a proxy holds the events back": Scenario(
-            [stream_head(), Silence()], told("ready"), "ready"
-        ),
-        "a proxy lets only comments pass": Scenario(
-            [stream_head(), Repeat(b":\n\n", pause=0.05)], told("ready"), "ready"
-        ),
-        "a proxy lets the first events pass": Scenario(
-            [streamed("scheduled"), Silence()], told("ready"), "ready"
-        ),
-        "endless headers": Scenario(
-            [stream_head()[:-2], Repeat(b"X: y\r\n" * 1000)], told("ready"), "ready"
-        ),
-        "an endless event": Scenario(
-            [stream_head() + b"data:", Repeat(b"x" * 9999)], told("ready"), "ready"
-        ),  # Both are in trouble, which passes.
-        "404 in the first moments": Scenario(
-            in_turn(refusing(404), refusing(404), [streamed("scheduled", "ready"), Silence()]),
-            in_turn(refusing(404), told("ready")),
-            "ready",
-        ),
-        "429 in the first moments": Scenario(
-            in_turn(refusing(429, Retry_After="0.2"), [streamed("ready"), Silence()]),
-            in_turn(refusing(429, Retry_After="0.2"), told("ready")),
-            "ready",
-        ),
-        "502 and pages in the first moments": Scenario(
-            in_turn([LOGIN], refusing(502), [streamed("ready"), Silence()]),
-            in_turn(refusing(502), [LOGIN], told("ready")),
-            "ready",
-        ),
-        "the first request is never answered": Scenario(
-            in_turn([Close()], [streamed("ready"), Silence()]),
-            in_turn(HANGS, told("ready")),
-            "ready",
-        ),
-        "connect said ready": Scenario(
-            [streamed(*STATUSES[:5]), Silence()], told("ready"), "ready", 2.0, known="ready"
-        ),
-        "connect said ready, the status call fails": Scenario(
-            [streamed(*STATUSES[:5]), Silence()], FAILS, "ready", known="ready"
-        ),
-        "connect said a word from the future": Scenario(
-            [streamed("ready"), Silence()], told("ready"), "ready", known="dozing"
-        ),
-    }
-)
+        FAILS,
+        "ready",
+    ),
+    "dribbled events": Scenario(
+        [stream_head(), Dribble(events("scheduled", "ready"), 0.003), Silence()], HANGS, "ready"
+    ),
+    "chunks of one byte": Scenario(
+        [
+            stream_head(True),
+            b"".join(chunk(bytes([byte])) for byte in events("scheduled", "ready")),
+            Silence(),
+        ],
+        HANGS,
+        "ready",
+    ),
+    "garbage between good events": Scenario(
+        [
+            stream_head()
+            + b"data:{\n\n:\n\ndata:[]\n\nevent:other\n"
+            + events("terminated")
+            + b"\xff\xfe\n\ndata:\n\n"
+            + events("starting")
+            + b'data:{"status":7,"time":""}\n\n'
+            + b"x" * 1000
+            + b"\n\n"
+            + events("ready"),
+            Silence(),
+        ],
+        HANGS,
+        "ready",
+    ),
+    "states from the future": Scenario(
+        [streamed("scheduled", "dreaming", "ready", "dreaming"), Silence()],
+        told("ready"),
+        "ready",
+    ),
+    "a state from the future after ready": Scenario(
+        [streamed("scheduled", "ready", "basking"), Silence()], told("ready"), "ready"
+    ),
+    # What the status call tells is enough, although the stream never tells anything.
+    "the stream is 400": Scenario(refusing(400), told("ready"), "ready"),
+    "the stream is 404": Scenario(refusing(404), told("ready"), "ready"),
+    "the stream is 405": Scenario(refusing(405), told("ready"), "ready"),
+    "the stream is 500": Scenario(refusing(500), told("ready"), "ready"),
+    "the stream is 503": Scenario(refusing(503, Retry_After="30"), told("ready"), "ready"),
+    "the stream is 429": Scenario(refusing(429, Retry_After="30"), told("ready"), "ready"),
+    "the stream closes at once each time": Scenario([Close()], told("ready"), "ready"),
+    "the stream ends at once each time": Scenario([stream_head()], told("ready"), "ready"),
+    "the stream is empty, with a length, each time": Scenario(
+        [answer(b"")], told("ready"), "ready"
+    ),
+    "the stream is reset each time": Scenario([Reset()], told("ready"), "ready"),
+    "the stream is a page": Scenario([LOGIN], told("ready"), "ready"),
+    "the stream is JSON": Scenario(told("ready"), told("ready"), "ready"),
+    "the stream is not HTTP": Scenario([b"\0\1\2\3\r\n\r\n"], told("ready"), "ready"),
+    "the stream is compressed": Scenario(
+        [stream_head(headers=[("Content-Encoding", "gzip")]) + b"\x1f\x8b", Silence()],
+        told("ready"),
+        "ready",
+    ),
+    "a proxy holds the head back": Scenario(HANGS, told("ready"), "ready"),
+    "a proxy holds the events back": Scenario(
+        [stream_head(), Silence()], told("ready"), "ready"
+    ),
+    "a proxy lets only comments pass": Scenario(
+        [stream_head(), Repeat(b":\n\n", pause=0.05)], told("ready"), "ready"
+    ),
+    "endless headers": Scenario(
+        [stream_head()[:-2], Repeat(b"X: y\r\n" * 1000)], told("ready"), "ready"
+    ),
+    "an endless event": Scenario(
+        [stream_head() + b"data:", Repeat(b"x" * 9999)], told("ready"), "ready"
+    ),  # Both are in trouble, which passes.
+    "404 in the first moments": Scenario(
+        in_turn(refusing(404), refusing(404), [streamed("scheduled", "ready"), Silence()]),
+        in_turn(refusing(404), told("ready")),
+        "ready",
+    ),
+    "429 in the first moments": Scenario(
+        in_turn(refusing(429, Retry_After="0.2"), [streamed("ready"), Silence()]),
+        in_turn(refusing(429, Retry_After="0.2"), told("ready")),
+        "ready",
+    ),
+    "502 and pages in the first moments": Scenario(
+        in_turn([LOGIN], refusing(502), [streamed("ready"), Silence()]),
+        in_turn(refusing(502), [LOGIN], told("ready")),
+        "ready",
+    ),
+    "the first request is never answered": Scenario(
+        in_turn([Close()], [streamed("ready"), Silence()]),
+        in_turn(HANGS, told("ready")),
+        "ready",
+    ),
+    "connect said ready": Scenario(
+        [streamed(*STATUSES[:5]), Silence()], told("ready"), "ready", 2.0, known="ready"
+    ),
+    "connect said ready, the status call fails": Scenario(
+        [streamed(*STATUSES[:5]), Silence()], FAILS, "ready", known="ready"
+    ),
+    "connect said a word from the future": Scenario(
+        [streamed("ready"), Silence()], told("ready"), "ready", known="dozing"
+    ),
+}
 
 
 @pytest.mark.waits
