@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from jamsocket_lite import HTTPError, JamsocketError, ProtocolError
 from kit.answers import CHUNKED, HEAD, length
-from kit.calls import Call
+from kit.calls import LASTING, Call
 from kit.deadlines import LONG, record
 from kit.platforms import channels, connected, events, is_stream, state, streamed, told
 from kit.secrets import failure
@@ -175,12 +175,13 @@ QUICK = ("an endless body", "ten thousand headers", "an error answer of a gigaby
 
 
 @on_linux
+@pytest.mark.waits
 @pytest.mark.parametrize("weather", [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in MEMORY])
 def test_no_answer_and_no_event_takes_more_than_8_mib(weather: str) -> None:
     """Measured in a real process; the server is in this one."""
     row = MEMORY[weather]
-    grew, said = growth(row, 0.5 if row[0] == "wait" else LONG)
+    grew, said = growth(row, 2.0 if row[0] in LASTING else LONG)
     record("memory: " + weather, "grew by %.1f MiB; %s" % (grew / MIB, said[:90]))
     assert 0 <= grew <= 8 * MIB, "%.1f MiB" % (grew / MIB)
     if weather in TOO_MUCH:

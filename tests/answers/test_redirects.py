@@ -49,7 +49,7 @@ ELSEWHERE = (  # %s is a server's address
     "http://127.0.0.1:65536/x", "http://127.0.0.1:-1/x", "http://127.0.0.1:999999999999/x",
     "http://127.0.0.1:٣/x", "http://%s/a b", "http://%s/\r\nX-Injected: 1", "http://%s/\n",
     "http://%s/\0", "http://%s/é", " http://%s/x", "http://%s/\ud800", "http://127.0.0.1\\@%s/x",
-    "http://[::1/x", "http://::1/x", "http://ex ample/x", "http://münchen.example.test/x",
+    "http://[::1/x", "http://::1/x", "http://ex ample/x",
     "http://a%%2f%s/x")
 
 

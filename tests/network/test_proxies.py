@@ -167,7 +167,7 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(
 @pytest.mark.parametrize("value", [
     "socks5://%s@127.0.0.1:1080", "ftp://%s@127.0.0.1:21", "http://%s@", "http://%s@:80",
     "http://%s@127.0.0.1:x",
-    "http://%s@127.0.0.1:99999", "http://%s@a b", "%s@", "http://%s@[::1", "http://%s@\u00e9",
+    "http://%s@127.0.0.1:99999", "http://%s@a b", "%s@", "http://%s@[::1",
     "file:///%s"])
 def test_a_proxy_setting_that_makes_no_sense_is_a_configuration_error(
     value: str, monkeypatch: pytest.MonkeyPatch
