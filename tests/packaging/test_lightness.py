@@ -33,6 +33,11 @@ def test_no_line_is_longer_than_100_columns() -> None:
     assert ["line %d" % number for number, line in enumerate(LINES, 1) if len(line) > 100] == []
 
 
+def test_there_are_few_conditional_expressions() -> None:
+    """A statement with two branches is read twice as fast."""
+    assert len(choices(TREE)) < 1.5 * len(LINES) / 100
+
+
 def test_no_conditional_expression_stands_in_another() -> None:
     assert ["line %d" % outer.lineno for outer in choices(TREE) if len(choices(outer)) > 1] == []
 
