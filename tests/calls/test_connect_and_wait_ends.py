@@ -3,31 +3,42 @@
 
 import pickle
 import signal
-import threading
-import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
 
 from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated,
-                            ConfigurationError, ConnectResponse, HTTPError, JamsocketError,
-                            JamsocketTimeout, NetworkError, RateLimitError, ValidationError)
+                            ConfigurationError, ConnectResponse, HTTPError, JamsocketTimeout,
+                            RateLimitError, ValidationError)
 from kit.answers import answer
 from kit.backends import DEAF, STUBBORN, python
-from kit.deadlines import LONG, SHORT, Timed, against, keeps_deadline
+from kit.deadlines import LONG, against, keeps_deadline, patiently
 from kit.platforms import JAMSOCKET, LIFE, Api, running, statuses
 from kit.secrets import failure
-from kit.server import Script, Server
+from kit.server import Request, Script, Server
 from kit.shell import run, towards
-from kit.steps import Close, Pause, Silence
+from kit.steps import Pause, Silence, Step
 from kit.turns import KEY, connects, document, dying, fails, held, spawned, telling
 
 WAITING = spawned(stream=LIFE[:4], status="waiting")  # it never becomes ready
 
 
-def attempt(api: Api, script: Script, timeout: float) -> Callable[[], Timed]:
-    return against(script, lambda url, timeout: api.client(url).connect_and_wait(
-        KEY, timeout=timeout), timeout)
+def at_its_deadline(api: Api, weather: str, script: Callable[[float], Script],
+                    look: Callable[[Any], bool]) -> None:
+    """The error with which the call ends then, against the script for that deadline."""
+    def call(url: str, timeout: float) -> ConnectResponse:
+        return api.client(url).connect_and_wait(KEY, timeout=timeout)
+
+    def check(timeout: float) -> None:
+        attempt = against(script(timeout), call, timeout)
+        assert look(keeps_deadline("connect_and_wait, " + weather, attempt, timeout))
+
+    patiently(check)
+
+
+def same_after_pickling(error: Any) -> bool:
+    again = pickle.loads(pickle.dumps(error))
+    return type(again) is type(error) and vars(again) == vars(error) and str(again) == str(error)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -36,50 +47,53 @@ def attempt(api: Api, script: Script, timeout: float) -> Callable[[], Timed]:
 
 @pytest.mark.waits
 def test_its_deadline_ends_a_connect_that_hangs(api: Api) -> None:
-    error = keeps_deadline("connect_and_wait, connect hangs", attempt(api, [Silence()], SHORT))
-    assert error.response is None
+    at_its_deadline(api, "connect hangs", lambda timeout: [Silence()],
+                    lambda error: error.response is None)
 
 
 @pytest.mark.waits
 def test_its_deadline_ends_a_wait(api: Api) -> None:
-    script = telling(api, WAITING)
-    error = keeps_deadline("connect_and_wait, never ready", attempt(api, script, 1.0), 1.0)
-    assert error.response.backend_id == "fresh" and error.last_state.status == "waiting"
+    at_its_deadline(api, "never ready", lambda timeout: telling(api, WAITING),
+                    lambda error: (error.response.backend_id, error.last_state.status)
+                    == ("fresh", "waiting") and same_after_pickling(error))
 
 
 @pytest.mark.waits
 def test_its_deadline_ends_the_waiting_out(api: Api) -> None:
-    script = telling(api, dying())
-    error = keeps_deadline("connect_and_wait, always dying", attempt(api, script, 1.0), 1.0)
-    assert (error.response.backend_id, error.last_state.status) == ("old", "terminating")
+    at_its_deadline(api, "always dying", lambda timeout: telling(api, dying()),
+                    lambda error: (error.response.backend_id, error.last_state.status)
+                    == ("old", "terminating"))
 
 
 @pytest.mark.waits
 def test_what_a_slow_connect_took_is_missing_from_the_wait(api: Api) -> None:
-    def script(request: Any) -> Any:
-        steps = telling_waiting(request)
-        return [Pause(0.5), *steps] if request.target == api.connect_target else steps
+    def slow(timeout: float) -> Script:
+        script: Any = telling(api, WAITING)
 
-    telling_waiting: Any = telling(api, WAITING)
-    error = keeps_deadline("connect_and_wait, slow connect", attempt(api, script, 1.0), 1.0)
-    assert error.response is not None
+        def slowly(request: Request) -> Sequence[Step]:
+            steps: Sequence[Step] = script(request)
+            return [Pause(timeout / 2), *steps] if request.method == "POST" else steps
+        return slowly
+
+    at_its_deadline(api, "slow connect", slow, lambda error: error.response is not None)
 
 
 @pytest.mark.waits
 def test_a_second_connect_has_only_what_is_left(api: Api) -> None:
-    script = telling(api, dying(), [Silence()])
-    error = keeps_deadline("connect_and_wait, second hangs", attempt(api, script, 0.7), 0.7)
-    assert error.response.backend_id == "old"
+    at_its_deadline(api, "second connect hangs", lambda timeout: telling(api, dying(), [Silence()]),
+                    lambda error: error.response.backend_id == "old")
 
 
 @pytest.mark.waits
 def test_a_real_backend_that_never_listens_ends_it_at_the_deadline(api: Api) -> None:
     with running(api, python(DEAF)) as cluster:
-        error = failure(lambda: cluster.client().connect_and_wait(KEY, timeout=1.0),
-                        JamsocketTimeout)
-        assert error.response is not None
-        cluster.client().terminate(error.response, hard=True)  # it can be found, and ended
-        cluster.backend(error.response).wait("terminated")
+        def check(timeout: float) -> None:
+            error = failure(lambda: cluster.client().connect_and_wait(KEY, timeout=timeout),
+                            JamsocketTimeout)
+            assert error.response is not None
+            cluster.client().terminate(error.response, hard=True)  # it can be found, and ended
+            cluster.backend(error.response).wait("terminated")
+        patiently(check)
 
 
 @pytest.mark.waits
@@ -88,10 +102,13 @@ def test_a_real_backend_that_dies_slowly_ends_it_at_the_deadline(api: Api) -> No
         old = cluster.spawn(KEY)
         cluster.client().terminate(old)
         cluster.backend(old).wait("terminating")
-        error = failure(lambda: cluster.client().connect_and_wait(KEY, timeout=1.0),
-                        JamsocketTimeout)
-        assert error.response is not None and error.response.backend_id == old.backend_id
-        assert error.last_state is not None and error.last_state.status == "terminating"
+
+        def check(timeout: float) -> None:
+            error = failure(lambda: cluster.client().connect_and_wait(KEY, timeout=timeout),
+                            JamsocketTimeout)
+            assert error.response is not None and error.response.backend_id == old.backend_id
+            assert error.last_state is not None and error.last_state.status == "terminating"
+        patiently(check)
 
 
 @pytest.mark.waits
@@ -126,21 +143,20 @@ def refused_status(api: Api, status: int) -> Script:
     return telling(api, spawned(status=[answer(b"", status)], stream=[]))
 
 
-AFTERWARDS: Dict[str, Tuple[Callable[[Api], Script], Any, float]] = {
+AFTERWARDS: Dict[str, Tuple[Callable[[Api], Script], Any]] = {
     "terminated": (lambda api: telling(api, spawned(stream=["terminated"], status="terminated")),
-                   BackendTerminated, LONG),
-    "deadline": (lambda api: telling(api, WAITING), JamsocketTimeout, 0.5),
-    "403": (lambda api: refused_status(api, 403), AuthenticationError, LONG),
-    "400": (lambda api: refused_status(api, 400), HTTPError, LONG),
+                   BackendTerminated),
+    "403": (lambda api: refused_status(api, 403), AuthenticationError),
+    "400": (lambda api: refused_status(api, 400), HTTPError),
 }
 
 
 @pytest.mark.waits
 @pytest.mark.parametrize("name", list(AFTERWARDS))
 def test_an_error_of_the_wait_carries_the_answer(api: Api, name: str) -> None:
-    script, kind, timeout = AFTERWARDS[name]
+    script, kind = AFTERWARDS[name]
     with Server(script(api)) as server:
-        error = failure(lambda: api.client(server.url).connect_and_wait(KEY, timeout=timeout), kind)
+        error = failure(lambda: api.client(server.url).connect_and_wait(KEY, timeout=LONG), kind)
         expected = document(api, server.url, spawned())
         assert error.response == ConnectResponse.from_dict(expected, strict=False)
 
@@ -148,11 +164,9 @@ def test_an_error_of_the_wait_carries_the_answer(api: Api, name: str) -> None:
 @pytest.mark.waits
 @pytest.mark.parametrize("name", list(AFTERWARDS))
 def test_an_error_pickles_with_the_answer(api: Api, name: str) -> None:
-    script, kind, timeout = AFTERWARDS[name]
-    error, _ = fails(api, script(api), kind, timeout)
-    again = pickle.loads(pickle.dumps(error))
-    assert again.response == error.response is not None
-    assert (type(again), str(again)) == (type(error), str(error))
+    script, kind = AFTERWARDS[name]
+    error, _ = fails(api, script(api), kind)
+    assert error.response is not None and same_after_pickling(error)
 
 
 def test_an_error_of_the_connect_itself_carries_none(api: Api) -> None:
