@@ -1825,6 +1825,11 @@ class _Watch:
             text += "; the last failure was: " + self._last_failure
         return JamsocketTimeout(text, last_state=self._latest)
 
+    def _note(self, error: JamsocketError) -> None:
+        """Keeps a failure for the deadline's text. One that the deadline cut short says less."""
+        if self._deadline.remaining() or not self._last_failure:
+            self._last_failure = str(error)
+
     def _learn(self, states: List[BackendState]) -> List[BackendState]:
         """Those of the states that are new."""
         new = []
@@ -1857,7 +1862,7 @@ class _Watch:
 
     def _lose_stream(self, error: JamsocketError) -> None:
         """A stream's failure ends nothing: the status calls carry on until there is another."""
-        self._last_failure = str(error)
+        self._note(error)
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -1929,7 +1934,7 @@ class _Watch:
     def _failed(self, error: JamsocketError) -> Optional[BackendState]:
         """The stream's `ready`, where it counts instead. Raises what is not borne any longer."""
         self._failures += 1
-        self._last_failure = str(error)
+        self._note(error)
         patience = _patience(error)
         if self._failing_since == math.inf or patience != self._failing_patience:
             self._failing_since, self._failing_patience = self._asked, patience

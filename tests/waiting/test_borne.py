@@ -79,7 +79,11 @@ def test_what_passes_by_itself_is_borne_until_the_deadline(play: Play) -> None:
 
 
 @scenes({"the status call's": waiting([stream_head(), Silence()], [answer(b"", 503)], 1.0),
-         "the stream's": waiting([answer(b"", 503)], told("scheduled"), 0.4)})
+         "the stream's": waiting([answer(b"", 503)], told("scheduled"), 0.4),
+         "before a stream that the deadline cuts short": waiting(
+             in_turn([answer(b"", 503)], [Silence()]), told("scheduled"), 0.4),
+         "before a status call that the deadline cuts short": waiting(
+             [stream_head(), Silence()], in_turn([answer(b"", 503)], [Silence()]), 2.0)})
 def test_the_deadlines_error_names_the_last_failure(play: Play) -> None:
     assert "503" in str(failed(play().result, JamsocketTimeout))
 
