@@ -59,8 +59,9 @@ import time
 from collections.abc import Mapping as _MappingABC
 from contextlib import closing, suppress
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping, NamedTuple
-from typing import Optional, Sequence, Set, Tuple, Type, TypeVar, Union
+from types import SimpleNamespace  # a NamedTuple takes ten times as long to make
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping, Optional
+from typing import Sequence, Set, Tuple, Type, TypeVar, Union
 
 # What only a call needs (urllib, json, ssl, argparse) is imported where it is used: a program that
 # wants the types alone does not pay for it, and a Python without ssl can import this file.
@@ -428,7 +429,7 @@ def _time_from_milliseconds(value: Any, place: _Place) -> Any:
 _Values = Dict[str, Any]
 
 
-class _Rule(NamedTuple):
+class _Rule(SimpleNamespace):
     """What a field's metadata says of it."""
 
     check: _Check
@@ -438,7 +439,7 @@ class _Rule(NamedTuple):
 
 
 def _rule(check: _Check, **more: Any) -> Dict[str, _Rule]:
-    return {"rule": _Rule(check, **more)}
+    return {"rule": _Rule(check=check, **more)}
 
 
 def _hidden(value: Any) -> str:
@@ -815,12 +816,16 @@ class _Url:
         """The url of something below this one."""
         from urllib.parse import urlencode
 
-        text = "%s://%s%s%s" % (self.scheme, self.netloc, self.path.rstrip("/"), path)
-        queries = "&".join(filter(None, [self.query, urlencode(query or {})]))
-        return _Url("?".join(filter(None, [text, queries])), "the url")
+        extended = object.__new__(_Url)
+        vars(extended).update(vars(self))
+        extended.path = self.path.rstrip("/") + path
+        extended.query = "&".join(filter(None, [self.query, urlencode(query or {})]))
+        text = "%s://%s%s" % (self.scheme, self.netloc, extended.path)
+        extended.text = "?".join(filter(None, [text, extended.query]))
+        return extended
 
 
-class _HttpRequest(NamedTuple):
+class _HttpRequest(SimpleNamespace):
     """What is sent. A server may repeat what is in `secrets`, which may be nested."""
 
     method: str
@@ -850,7 +855,7 @@ def _derived(mixin: type, base: type) -> Any:
 class _Connection(_ConnectionBase):
     """A connection of which each step gets the time that is left."""
 
-    def __init__(self, deadline: _Deadline, host: str, **options: Any) -> None:
+    def __init__(self, host: str, *, deadline: _Deadline, **options: Any) -> None:
         import http.client
         import socket
 
@@ -926,7 +931,6 @@ class _SecureConnection(_Connection):
 
     def connect(self) -> None:
         import codecs
-        from types import SimpleNamespace
 
         def wrap(sock: Any, server_hostname: str) -> Any:
             return context.wrap_socket(sock, server_hostname=server_hostname.encode("ascii"))
@@ -1157,17 +1161,12 @@ def _shared_context() -> "ssl.SSLContext":
 
 def _proxy_for(url: _Url) -> Optional[str]:
     """The proxy that the environment names for a url, as urllib reads it; none for loopback."""
-    from ipaddress import ip_address
     from urllib.request import getproxies, proxy_bypass
 
-    proxy = getproxies().get(url.scheme)
-    if not proxy or ("." + url.host.rstrip(".")).endswith(".localhost"):
+    if _is_loopback(url.host):
         return None
-    try:
-        is_loopback = ip_address(url.host).is_loopback
-    except ValueError:
-        is_loopback = False
-    if is_loopback or proxy_bypass(url.netloc):
+    proxy = getproxies().get(url.scheme)
+    if not proxy or proxy_bypass(url.netloc):
         return None
     scheme, _, rest = proxy.rpartition("://")
     variable = url.scheme + "_proxy"
@@ -1175,6 +1174,17 @@ def _proxy_for(url: _Url) -> Optional[str]:
         raise ConfigurationError("%s must name an http:// proxy; no other kind works" % variable)
     _Url("http://" + rest.rpartition("@")[2], variable)
     return "http://" + rest
+
+
+def _is_loopback(host: str) -> bool:
+    import socket
+
+    try:
+        if ":" in host:
+            return socket.inet_pton(socket.AF_INET6, host) == bytes(15) + b"\1"
+        return socket.inet_pton(socket.AF_INET, host).startswith(b"\x7f")
+    except OSError:
+        return ("." + host.rstrip(".")).endswith(".localhost")
 
 
 def _proxy_secrets(url: _Url) -> List[str]:
@@ -1193,11 +1203,34 @@ def _load() -> None:
         import json
         import urllib.request
 
-        b"{}".decode("utf-8-sig")  # codecs are modules too
     except ImportError:
         pass  # without sockets: the attempt to connect says so
     except OSError as error:
         raise NetworkError("cannot import what a call needs: %s" % error.strerror) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _opener(connection: Any, level: int, context: _SslContext, proxy: Optional[str]) -> Any:
+    """An opener that makes such connections. To make one takes longer than to use it."""
+    import urllib.request as urllib_request
+
+    opener = urllib_request.OpenerDirector()
+    opener.addheaders = []
+    if context is None:
+        http: Any = urllib_request.HTTPHandler(level)
+        http.http_open = lambda prepared: http.do_open(
+            connection, prepared, deadline=prepared.deadline
+        )
+        opener.add_handler(http)
+    else:
+        https: Any = urllib_request.HTTPSHandler(level, context)
+        https.https_open = lambda prepared: https.do_open(
+            connection, prepared, deadline=prepared.deadline, context=context
+        )
+        opener.add_handler(https)
+    if proxy is not None:
+        opener.add_handler(urllib_request.ProxyHandler({"http": proxy, "https": proxy}))
+    return opener
 
 
 def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
@@ -1209,27 +1242,19 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
 
     def work() -> Any:
         import http.client
-        import urllib.request as urllib_request
+        from urllib.request import Request
 
-        opener, scheme = urllib_request.OpenerDirector(), request.url.scheme
-        opener.addheaders = []
-        level = http.client.HTTPConnection.debuglevel
-        if scheme == "https":
+        level, context = http.client.HTTPConnection.debuglevel, None
+        if request.url.scheme == "https":
             context = _verifying_context(request.ssl_context)
-            handler: Any = urllib_request.HTTPSHandler(level, context)
-            secure = _derived(_SecureConnection, http.client.HTTPSConnection)
-            connect = functools.partial(secure, deadline, context=context)
+            connection = _derived(_SecureConnection, http.client.HTTPSConnection)
         else:
-            handler = urllib_request.HTTPHandler(level)
-            connect = functools.partial(_derived(_Connection, http.client.HTTPConnection), deadline)
-        setattr(handler, scheme + "_open", lambda prepared: handler.do_open(connect, prepared))
-        opener.add_handler(handler)
-        if proxy is not None:
-            opener.add_handler(urllib_request.ProxyHandler({scheme: proxy}))
-        prepared = urllib_request.Request(request.url.text, request.body, method=request.method)
+            connection = _derived(_Connection, http.client.HTTPConnection)
+        prepared: Any = Request(request.url.text, request.body, method=request.method)
         for name, value in request.headers.items():
             prepared.add_unredirected_header(name, value)
-        return opener.open(prepared, timeout=deadline.left())
+        prepared.deadline = deadline
+        return _opener(connection, level, context, proxy).open(prepared, timeout=deadline.left())
 
     return _attempt(doing, deadline, work)
 
@@ -1304,7 +1329,7 @@ def _error_words(body: bytes, content_type: str) -> Dict[str, str]:
     try:
         document = _json(body, "")
     except ProtocolError:
-        text = body.decode("utf-8-sig", "replace")
+        text = body.decode("utf-8", "replace").lstrip("\ufeff")
         if content_type.lower().startswith("text/plain") and text.lstrip()[:1] != "<":
             return {"message": text}
         return {}
@@ -1375,7 +1400,7 @@ def _retry_after(text: str) -> Optional[float]:
     return max(seconds, 0.0)
 
 
-class _Document(NamedTuple):
+class _Document(SimpleNamespace):
     """A JSON answer, and for how many seconds a cache has kept it: 0 where it is fresh."""
 
     value: Any
@@ -1391,7 +1416,7 @@ def _fetch(request: _HttpRequest, deadline: _Deadline) -> _Document:
         doing = "cannot read the answer of " + origin
         _attempt(doing, deadline, lambda: _read_body(response, limit, deadline, body))
         age = re.findall(r"\A[0-9]{1,9}\Z", response.headers.get("Age") or "")
-    return _Document(_json(bytes(body), origin), float("".join(age) or 0))
+    return _Document(value=_json(bytes(body), origin), age=float("".join(age) or 0))
 
 
 def _json(text: bytes, origin: str) -> Any:
@@ -1401,7 +1426,8 @@ def _json(text: bytes, origin: str) -> Any:
         raise ValueError("JSON has no " + name)
 
     try:
-        return json.loads(text.decode("utf-8-sig"), parse_constant=refuse)
+        without_mark = re.sub(r"\A\ufeff", "", str(text, "utf-8"))
+        return json.loads(without_mark, parse_constant=refuse)
     except (ValueError, RecursionError):
         pass  # their texts quote the answer
     found = "is something else"
@@ -1592,12 +1618,11 @@ def _open_stream(
 # ---- Platforms -------------------------------------------------------------------------------
 
 
-class _Endpoint(NamedTuple):
+class _Endpoint:
     """A call's method and path. `{...}` is filled in; `private` ones get the credentials."""
 
-    method: str
-    path: str
-    private: bool
+    def __init__(self, method: str, path: str, private: bool) -> None:
+        self.method, self.path, self.private = method, path, private
 
 
 _JAMSOCKET_ENDPOINTS = {
@@ -1617,7 +1642,7 @@ _PLANE_ENDPOINTS = {
 }
 
 
-class _StatusPath(NamedTuple):
+class _StatusPath(SimpleNamespace):
     """What the path of a status url tells."""
 
     backend_id: str  # "" where it is none that is known
@@ -1631,8 +1656,9 @@ def _status_path(url: _Url) -> _StatusPath:
         path, stream = endpoints["status"].path, endpoints["stream"].path
         match = re.search(path.replace("{backend}", "([^/]+)") + r"/?\Z", url.path)
         if match:
-            return _StatusPath(unquote(match.group(1)), stream[len(path) :])
-    return _StatusPath("", "/stream")
+            backend_id = unquote(match.group(1))
+            return _StatusPath(backend_id=backend_id, stream_suffix=stream[len(path) :])
+    return _StatusPath(backend_id="", stream_suffix="/stream")
 
 
 def _segment(text: str, what: str) -> str:
@@ -1694,7 +1720,7 @@ class _Address:
         # A header can carry it; its bytes go out as they came.
         if 0 < len(last_id) < 1000 and min(last_id) >= 0x20 and 0x7F not in last_id:
             headers = {**request.headers, "Last-Event-ID": last_id.decode("latin-1")}
-            request = request._replace(headers=headers)
+            request = _HttpRequest(**{**vars(request), "headers": headers})
         return _open_stream(request, events, attempt, deadline)
 
 
@@ -1752,7 +1778,7 @@ def _patience(error: JamsocketError) -> float:
     return 0.0
 
 
-class _Update(NamedTuple):
+class _Update(SimpleNamespace):
     """What a look at the stream or a status call told."""
 
     new: List[BackendState]  # those that were not told before, in order
@@ -1811,7 +1837,7 @@ class _Watch:
                     if self._stream is None:
                         due = min(due, self._stream_due)
                     seconds = min(due - now, self._deadline.remaining())
-                    yield _Update(self._listen(seconds), self._latest, None)
+                    yield self._update(self._listen(seconds))
         finally:
             if self._stream is not None:
                 self._stream.close()
@@ -1920,8 +1946,7 @@ class _Watch:
             state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
         except JamsocketError as error:
             new = self._listen(0.0)
-            present = self._failed(error)
-            return _Update(new, self._latest, present)
+            return self._update(new, self._failed(error))
         new = self._listen(0.0)
         self._failures, self._failing_since = 0, math.inf
         new += self._learn([state])
@@ -1929,7 +1954,10 @@ class _Watch:
             self._ask_at(self._asked + self.CHECK)
         else:
             self._ask_at(self._next_moment())
-        return _Update(new, self._latest, state)
+        return self._update(new, state)
+
+    def _update(self, new: List[BackendState], present: Optional[BackendState] = None) -> _Update:
+        return _Update(new=new, latest=self._latest, present=present)
 
     def _failed(self, error: JamsocketError) -> Optional[BackendState]:
         """The stream's `ready`, where it counts instead. Raises what is not borne any longer."""
@@ -2185,6 +2213,8 @@ class _Client:
         response, state = None, None
         while True:
             try:
+                if state is not None and not deadline.remaining():
+                    raise JamsocketTimeout("the deadline passed; the key's backend is still ending")
                 response = self._connect(wanted, deadline)
                 self._wait(response, deadline, on_status)
                 return response
@@ -2288,7 +2318,14 @@ class _Client:
             if document is not None:
                 body = json.dumps(document).encode("ascii")
         secrets = [secrets, _header_secrets(self._headers), url.query]
-        return _HttpRequest(endpoint.method, url, headers, body, secrets, self._ssl_context)
+        return _HttpRequest(
+            method=endpoint.method,
+            url=url,
+            headers=headers,
+            body=body,
+            secrets=secrets,
+            ssl_context=self._ssl_context,
+        )
 
 
 class Jamsocket(_Client):
