@@ -24,6 +24,7 @@ AT_IMPORT = {
     "re": "urls, event streams, what is hidden of a text",
     "sys": "the version, the platform, the standard streams",
     "time": "deadlines",
+    "types": "classes that only name their fields",
     "typing": "the types",
 }
 FOR_A_CLIENT = {
@@ -35,7 +36,6 @@ FOR_HTTP = {
     "json": "the bodies",
     "selectors": "to wait for a stream",
     "socket": "the connection",
-    "types": "what encodes a name, where the codec is missing",
     "urllib.request": "all of HTTP",
 }
 FOR_HTTPS = {
