@@ -92,7 +92,7 @@ def test_a_backend_that_crashes_fails_the_checks(api: Api) -> None:
 @pytest.mark.waits
 def test_a_backend_that_does_not_become_ready_is_ended(api: Api) -> None:
     with watched(api, python(DEAF)) as one:
-        done = check(one.environment, "--timeout", "3")
+        done = check(one.environment, "--timeout", "6")
         assert done.code == 1 and done.results()[2] == "FAILED"
         assert one.has_ended_all()
 

@@ -126,7 +126,7 @@ class Api(NamedTuple):
 
     def channels(self, stream: Steps, status: Optional[Steps] = None) -> Script:
         """A script for both ways to hear of a backend. A function gets the number, from 1 on, of
-        its kind's request. Without `status` the answer is that the backend is scheduled."""
+        its kind's request. Without `status` that call fails in a way that passes by itself."""
         counts, lock = {True: 0, False: 0}, threading.Lock()
 
         def script(request: Request) -> Sequence[Step]:
@@ -134,7 +134,7 @@ class Api(NamedTuple):
             with lock:
                 counts[streaming] += 1
                 number = counts[streaming]
-            steps = stream if streaming else self.told("scheduled") if status is None else status
+            steps = stream if streaming else [answer(b"", 503)] if status is None else status
             return steps(number) if callable(steps) else steps
 
         return script
