@@ -33,7 +33,6 @@ FOR_A_CLIENT = {
 FOR_HTTP = {
     "codecs": "whether names can be encoded",
     "http.client": "the connection",
-    "ipaddress": "whether a host is loopback",
     "json": "the bodies",
     "selectors": "to wait for a stream",
     "socket": "the connection",
