@@ -2,10 +2,13 @@
 
 from typing import List
 
+import pytest
+
 from kit.children import finished
 from kit.server import DeadAddress, Server, Silence, Step
 
 
+@pytest.mark.waits
 def test_a_coarse_clock_makes_no_network_error_of_a_passed_deadline() -> None:
     """Neither in connecting, nor in a handshake, nor before an answer, nor within it."""
     half: List[Step] = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", Silence()]

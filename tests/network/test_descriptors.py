@@ -96,6 +96,7 @@ def test_a_processs_first_call_that_lacks_a_descriptor_is_a_network_error(
         "ConnectResponse", "BackendState"), kind
 
 
+@pytest.mark.waits
 def test_a_crowd_of_waits_that_lacks_descriptors_waits_on(certificates: Certificates) -> None:
     """Some of them without a stream, or without any answer until their deadline."""
     with Server(channels([streamed("scheduled"), Silence()], told_at((1.0, "ready")))) as server:
