@@ -825,15 +825,14 @@ class _Url:
         return extended
 
 
-class _HttpRequest(SimpleNamespace):
+class _HttpRequest:
     """What is sent. A server may repeat what is in `secrets`, which may be nested."""
 
-    method: str
-    url: _Url
-    headers: Dict[str, str]
-    body: Optional[bytes]
-    secrets: Any
-    ssl_context: _SslContext
+    ssl_context: _SslContext = None
+    body: Optional[bytes] = None
+
+    def __init__(self, method: str, url: _Url, headers: Dict[str, str], secrets: Any) -> None:
+        self.method, self.url, self.headers, self.secrets = method, url, headers, secrets
 
 
 if TYPE_CHECKING:
@@ -944,8 +943,6 @@ class _SecureConnection(_Connection):
             super().connect()
         except BaseException as error:
             _close_half_made(error)
-            if isinstance(error, RuntimeError) and "TLS not supported" in str(error):  # Pyodide
-                raise OSError(errno.ENOSYS, "this Python has no TLS") from None
             raise
 
 
@@ -1055,6 +1052,8 @@ def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
         return _of_system(error, doing, deadline)
     if isinstance(error, ImportError) and error.name == "_socket":
         return NetworkError("%s: this Python has no sockets" % doing)
+    if isinstance(error, RuntimeError) and "TLS not supported" in str(error):  # Pyodide
+        return NetworkError("%s: this Python has no TLS" % doing)
     from http.client import HTTPException, IncompleteRead
 
     if isinstance(error, IncompleteRead):
@@ -1119,17 +1118,29 @@ _default_context: "Tuple[Any, Optional[ssl.SSLContext]]" = (None, None)  # it, a
 
 
 def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
-    """A context that checks certificates: the given one, or the default one."""
+    """A context that checks certificates: the given one, or the default one.
+
+    To make the latter takes 40 ms and more, so the last one made is kept. Without a lock: two
+    threads may make one each, and a fork cannot catch one half made.
+    """
+    global _default_context
     try:
         import ssl
     except ImportError:
         raise ConfigurationError("https needs the module ssl, which this Python lacks") from None
     context, what = given, "ssl_context"
     if context is None:
-        context, what = _shared_context(), "ssl._create_default_https_context"
-        if type(context) is ssl.SSLContext and not isinstance(
-            context, getattr(ssl, "_SSLContext", object)
-        ):
+        what, file = "ssl._create_default_https_context", os.environ.get("SSL_CERT_FILE")
+        purpose = [ssl._create_default_https_context, ssl.SSLContext]
+        purpose += [file, os.environ.get("SSL_CERT_DIR")]
+        made_for, context = _default_context
+        if context is None or made_for != purpose:
+            context = ssl._create_default_https_context()
+            if file and sys.implementation.name in ("graalpy", "rustpython"):  # they ignore it
+                context.load_verify_locations(file)
+            _default_context = (purpose, context)
+        genuine: Any = getattr(ssl, "_SSLContext", object)
+        if type(context) is ssl.SSLContext and not isinstance(context, genuine):
             return context  # a fake's, which stands in the place of ssl's
     verifies = getattr(context, "verify_mode", None) == ssl.CERT_REQUIRED
     if not verifies or not getattr(context, "check_hostname", False):
@@ -1137,25 +1148,6 @@ def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
             "%s must check certificates and host names, as one of ssl.create_default_context("
             "cafile=...) does, which also serves a private authority" % what
         )
-    return context
-
-
-def _shared_context() -> "ssl.SSLContext":
-    """The default context. To make it takes 40 ms and more, so the last one made is kept.
-
-    Without a lock: two threads may make one each, and a fork cannot catch one half made.
-    """
-    import ssl
-
-    global _default_context
-    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    purpose = (ssl._create_default_https_context, ssl.SSLContext, file, directory)
-    made_for, context = _default_context
-    if context is None or made_for != purpose:
-        context = ssl._create_default_https_context()
-        if file and sys.implementation.name in ("graalpy", "rustpython"):  # they do not look at it
-            context.load_verify_locations(file)
-        _default_context = (purpose, context)
     return context
 
 
@@ -1216,18 +1208,17 @@ def _opener(connection: Any, level: int, context: _SslContext, proxy: Optional[s
 
     opener = urllib_request.OpenerDirector()
     opener.addheaders = []
-    if context is None:
-        http: Any = urllib_request.HTTPHandler(level)
-        http.http_open = lambda prepared: http.do_open(
-            connection, prepared, deadline=prepared.deadline
-        )
-        opener.add_handler(http)
-    else:
-        https: Any = urllib_request.HTTPSHandler(level, context)
-        https.https_open = lambda prepared: https.do_open(
-            connection, prepared, deadline=prepared.deadline, context=context
-        )
-        opener.add_handler(https)
+    options: Dict[str, Any] = {}
+    handler: Any = urllib_request.HTTPHandler(level)
+    if context is not None:
+        options["context"] = context
+        handler = urllib_request.HTTPSHandler(level, context)
+
+    def open_it(prepared: Any) -> Any:
+        return handler.do_open(connection, prepared, deadline=prepared.deadline, **options)
+
+    handler.http_open = handler.https_open = open_it
+    opener.add_handler(handler)
     if proxy is not None:
         opener.add_handler(urllib_request.ProxyHandler({"http": proxy, "https": proxy}))
     return opener
@@ -1400,23 +1391,16 @@ def _retry_after(text: str) -> Optional[float]:
     return max(seconds, 0.0)
 
 
-class _Document(SimpleNamespace):
-    """A JSON answer, and for how many seconds a cache has kept it: 0 where it is fresh."""
-
-    value: Any
-    age: float
-
-
-def _fetch(request: _HttpRequest, deadline: _Deadline) -> _Document:
-    """Sends a request once, and reads the JSON of its answer."""
+def _fetch(request: _HttpRequest, deadline: _Deadline) -> Tuple[Any, int]:
+    """Sends a request once. Its answer's JSON, and for how many seconds a cache has kept that."""
     limit = 128 * 1024  # bytes; JSON of small objects takes 25 times its text in memory
     origin, body = request.url.origin, bytearray()
     with closing(_open(request, deadline)) as response:
         _refuse(response, request, deadline)
         doing = "cannot read the answer of " + origin
         _attempt(doing, deadline, lambda: _read_body(response, limit, deadline, body))
-        age = re.findall(r"\A[0-9]{1,9}\Z", response.headers.get("Age") or "")
-    return _Document(value=_json(bytes(body), origin), age=float("".join(age) or 0))
+        age = re.match(r"([0-9]{1,9})\Z|", response.headers.get("Age") or "")
+    return _json(bytes(body), origin), int(age and age.group(1) or 0)
 
 
 def _json(text: bytes, origin: str) -> Any:
@@ -1642,23 +1626,16 @@ _PLANE_ENDPOINTS = {
 }
 
 
-class _StatusPath(SimpleNamespace):
-    """What the path of a status url tells."""
-
-    backend_id: str  # "" where it is none that is known
-    stream_suffix: str  # what its stream's url has behind it
-
-
-def _status_path(url: _Url) -> _StatusPath:
+def _status_path(url: _Url) -> Tuple[str, str]:
+    """The backend's id in a status url ("" where that is not known), and its stream's ending."""
     from urllib.parse import unquote
 
     for endpoints in (_JAMSOCKET_ENDPOINTS, _PLANE_ENDPOINTS):
         path, stream = endpoints["status"].path, endpoints["stream"].path
         match = re.search(path.replace("{backend}", "([^/]+)") + r"/?\Z", url.path)
         if match:
-            backend_id = unquote(match.group(1))
-            return _StatusPath(backend_id=backend_id, stream_suffix=stream[len(path) :])
-    return _StatusPath(backend_id="", stream_suffix="/stream")
+            return unquote(match.group(1)), stream[len(path) :]
+    return "", "/stream"
 
 
 def _segment(text: str, what: str) -> str:
@@ -1708,20 +1685,20 @@ class _Address:
 
     def ask(self, deadline: _Deadline, *, fresh: bool = False) -> BackendState:
         """What the status call says; if it must be `fresh`, a cache's answer is a NetworkError."""
-        document = _fetch(self._status, deadline)
+        document, age = _fetch(self._status, deadline)
         origin = self._status.url.origin
-        if fresh and document.age > 0:
+        if fresh and age > 0:
             text = "%s: the status came out of a cache, %d seconds old; have nothing cache it"
-            raise NetworkError(text % (origin, document.age))
-        return _validated(BackendState, document.value, origin)
+            raise NetworkError(text % (origin, age))
+        return _validated(BackendState, document, origin)
 
     def listen(self, events: _Events, attempt: _Deadline, deadline: _Deadline) -> _EventStream:
-        request, last_id = self._stream, events.last_id
+        self._stream.headers.pop("Last-Event-ID", None)
+        last_id = events.last_id
         # A header can carry it; its bytes go out as they came.
         if 0 < len(last_id) < 1000 and min(last_id) >= 0x20 and 0x7F not in last_id:
-            headers = {**request.headers, "Last-Event-ID": last_id.decode("latin-1")}
-            request = _HttpRequest(**{**vars(request), "headers": headers})
-        return _open_stream(request, events, attempt, deadline)
+            self._stream.headers["Last-Event-ID"] = last_id.decode("latin-1")
+        return _open_stream(self._stream, events, attempt, deadline)
 
 
 # ---- Waiting ---------------------------------------------------------------------------------
@@ -1778,12 +1755,7 @@ def _patience(error: JamsocketError) -> float:
     return 0.0
 
 
-class _Update(SimpleNamespace):
-    """What a look at the stream or a status call told."""
-
-    new: List[BackendState]  # those that were not told before, in order
-    latest: Optional[BackendState]  # of all so far, by the lifecycle
-    present: Optional[BackendState]  # what the status call said just now
+_Update = Tuple[List[BackendState], Optional[BackendState]]  # new states; what is so now
 
 
 class _Watch:
@@ -1801,7 +1773,7 @@ class _Watch:
     ) -> None:
         self._address, self._deadline, self._decides = address, deadline, decides
         now = time.monotonic()
-        self._latest: Optional[BackendState] = None
+        self.latest: Optional[BackendState] = None
         self._highest = -1  # its rank
         self._unknown: Set[int] = set()  # hashes of the unknown statuses that were told
         self._last_failure = ""
@@ -1837,7 +1809,7 @@ class _Watch:
                     if self._stream is None:
                         due = min(due, self._stream_due)
                     seconds = min(due - now, self._deadline.remaining())
-                    yield self._update(self._listen(seconds))
+                    yield self._listen(seconds), None
         finally:
             if self._stream is not None:
                 self._stream.close()
@@ -1845,11 +1817,11 @@ class _Watch:
     def timeout(self) -> JamsocketTimeout:
         """The error for the deadline."""
         text = "the deadline passed; nothing was heard of the backend"
-        if self._latest is not None:
-            text = "the deadline passed; the backend was last seen " + _word(self._latest.status)
+        if self.latest is not None:
+            text = "the deadline passed; the backend was last seen " + _word(self.latest.status)
         if self._last_failure:
             text += "; the last failure was: " + self._last_failure
-        return JamsocketTimeout(text, last_state=self._latest)
+        return JamsocketTimeout(text, last_state=self.latest)
 
     def _note(self, error: JamsocketError) -> None:
         """Keeps a failure for the deadline's text. One that the deadline cut short says less."""
@@ -1862,11 +1834,11 @@ class _Watch:
         for state in states:
             rank, code = _rank(state.status), hash(state.status)
             if rank > self._highest:
-                self._highest, self._latest = rank, state
+                self._highest, self.latest = rank, state
                 new.append(state)
             elif rank < 0 and code not in self._unknown and len(self._unknown) < 1000:
                 self._unknown.add(code)  # no word: a server may send any number of long ones
-                self._latest = self._latest or state
+                self.latest = self.latest or state
                 new.append(state)
         if new:
             self._stream_pauses.start_small()
@@ -1946,7 +1918,7 @@ class _Watch:
             state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
         except JamsocketError as error:
             new = self._listen(0.0)
-            return self._update(new, self._failed(error))
+            return new, self._failed(error)
         new = self._listen(0.0)
         self._failures, self._failing_since = 0, math.inf
         new += self._learn([state])
@@ -1954,10 +1926,7 @@ class _Watch:
             self._ask_at(self._asked + self.CHECK)
         else:
             self._ask_at(self._next_moment())
-        return self._update(new, state)
-
-    def _update(self, new: List[BackendState], present: Optional[BackendState] = None) -> _Update:
-        return _Update(new=new, latest=self._latest, present=present)
+        return new, state
 
     def _failed(self, error: JamsocketError) -> Optional[BackendState]:
         """The stream's `ready`, where it counts instead. Raises what is not borne any longer."""
@@ -2005,14 +1974,14 @@ def _wait_until_ready(
         raise _terminated(_ending_state(address, deadline, on_status, connected))
     watch = _Watch(address, deadline, decides=True, ask_first=connected == "ready")
     with closing(watch.updates()) as updates:
-        for update in updates:
-            for state in update.new:
+        for new, present in updates:
+            for state in new:
                 if on_status is not None:
                     on_status(state)
-            if update.latest is not None and update.latest._is_ending:
-                raise _terminated(update.latest)
-            if update.present is not None and update.present.is_ready:
-                return update.present
+            if watch.latest is not None and watch.latest._is_ending:
+                raise _terminated(watch.latest)
+            if present is not None and present.is_ready:
+                return present
     raise watch.timeout()
 
 
@@ -2042,8 +2011,8 @@ def _each_state(address: _Address, deadline: _Deadline) -> Generator[BackendStat
     """Each state once, until `terminated`."""
     watch = _Watch(address, deadline, decides=False)
     with closing(watch.updates()) as updates:
-        for update in updates:
-            for state in update.new:
+        for new, _ in updates:
+            for state in new:
                 yield state
                 if state.is_terminated:
                     return
@@ -2259,8 +2228,8 @@ class _Client:
         secrets: List[Any] = [request.auth]
         if isinstance(request.spawn, SpawnConfig) and request.spawn.executable is not None:
             secrets.append(request.spawn.executable.env)
-        answer = _fetch(self._connect_request(request, secrets), deadline)
-        return _validated(ConnectResponse, answer.value, self._url.origin)
+        document, _ = _fetch(self._connect_request(request, secrets), deadline)
+        return _validated(ConnectResponse, document, self._url.origin)
 
     def _wait(self, backend: _Backend, deadline: _Deadline, on_status: _OnStatus) -> BackendState:
         backend = _own_backend(backend)
@@ -2278,9 +2247,9 @@ class _Client:
             segment = self._segment_of(backend)
             status = self._request("status", secrets, backend=segment)
             return _Address(status, self._request("stream", secrets, backend=segment))
-        stream_url = url.extended(_status_path(url).stream_suffix)
+        _, ending = _status_path(url)
         status = self._request_to(url, "status", secrets)
-        return _Address(status, self._request_to(stream_url, "stream", secrets))
+        return _Address(status, self._request_to(url.extended(ending), "stream", secrets))
 
     def _segment_of(self, backend: _Backend) -> str:
         """A backend's id, as it stands in a path."""
@@ -2288,7 +2257,7 @@ class _Client:
             return _segment(backend.backend_id, "backend")
         if "://" not in backend:
             return _segment(backend, "backend")
-        backend_id = _status_path(_Url(backend, "backend")).backend_id
+        backend_id, _ = _status_path(_Url(backend, "backend"))
         if not backend_id:
             raise ConfigurationError("backend must be an id, or a url that ends with ID/status")
         return _segment(backend_id, "backend")
@@ -2311,21 +2280,15 @@ class _Client:
             headers["Accept"] = "text/event-stream"
         if endpoint.private and url.origin == self._url.origin:
             headers.update(self._headers)
-        body = None
+        secrets = [secrets, _header_secrets(self._headers), url.query]
+        request = _HttpRequest(endpoint.method, url, headers, secrets)
         if endpoint.method == "POST":
             headers["Content-Type"] = "application/json"
-            body = b""
-            if document is not None:
-                body = json.dumps(document).encode("ascii")
-        secrets = [secrets, _header_secrets(self._headers), url.query]
-        return _HttpRequest(
-            method=endpoint.method,
-            url=url,
-            headers=headers,
-            body=body,
-            secrets=secrets,
-            ssl_context=self._ssl_context,
-        )
+            request.body = b""
+        if document is not None:
+            request.body = json.dumps(document).encode("ascii")
+        request.ssl_context = self._ssl_context
+        return request
 
 
 class Jamsocket(_Client):
