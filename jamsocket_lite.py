@@ -2104,6 +2104,7 @@ class _Client:
     """What the clients share. `headers` are secrets, sent with the private calls."""
 
     _endpoints: Dict[str, _Endpoint] = {}
+    _service = ""  # as it stands in a path
     _asks_at_status_url = True  # of a ConnectResponse, rather than by its id at the client's own
 
     def __init__(
@@ -2266,7 +2267,7 @@ class _Client:
         self, call: str, secrets: Any, document: Any = None, query: Any = None, **segments: str
     ) -> _HttpRequest:
         """A request to an endpoint of the client's own url; the segments fill in its path."""
-        path = self._endpoints[call].path.format(**segments)
+        path = self._endpoints[call].path.format(service=self._service, **segments)
         return self._request_to(self._url.extended(path, query), call, secrets, document)
 
     def _request_to(self, url: _Url, call: str, secrets: Any, document: Any = None) -> _HttpRequest:
@@ -2327,7 +2328,7 @@ class Jamsocket(_Client):
         if dev:
             account = service = token = "-"
             api_url = "http://localhost:%d" % port
-        self._path = _service_path(account, service, token)
+        self._service = _service_path(account, service, token)
         headers = {"Authorization": "Bearer " + _setting("token", token)}
         super().__init__(api_url, "api_url", headers, timeout, ssl_context)
 
@@ -2341,7 +2342,7 @@ class Jamsocket(_Client):
         return cls(**_jamsocket_settings(os.environ if env is None else env))
 
     def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
-        return self._request("connect", secrets, request.to_dict(), service=self._path)
+        return self._request("connect", secrets, request.to_dict())
 
     def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
         return self._request("terminate", secrets, {"hard": hard}, backend=segment)
