@@ -311,7 +311,7 @@ def test_a_call_above_the_limit_is_a_rate_limit_error(api: Api) -> None:
 
 @pytest.mark.waits
 def test_a_wait_bears_a_rate_limit(api: Api) -> None:
-    with gated(api, UNBUFFERED + LIMIT, http=ZONE % "1r/s") as before:
+    with gated(api, UNBUFFERED + LIMIT, http=ZONE % "12r/m") as before:
         connected = before.client.connect()
         with meanwhile(before.client.wait_until_ready, connected, timeout=2 * LONG) as waiting:
             assert wait_until(lambda: '" 429 ' in before.nginx.log())
