@@ -515,6 +515,8 @@ class _Record:
     @classmethod
     def _is_instance(cls, value: Any) -> bool:
         """Also for one of another copy of this module: a reload, a second vendored file."""
+        if _is(value, cls):
+            return True
         bases = {base.__name__: vars(base) for base in type(value).__mro__}
         return "__dataclass_fields__" in bases.get(cls.__name__, {})
 
@@ -854,6 +856,8 @@ def _derived(mixin: type, base: type) -> Any:
 class _Connection(_ConnectionBase):
     """A connection of which each step gets the time that is left."""
 
+    _body = b""
+
     def __init__(self, host: str, *, deadline: _Deadline, **options: Any) -> None:
         import http.client
         import socket
@@ -905,11 +909,16 @@ class _Connection(_ConnectionBase):
                 self._response.close()  # Python 3.8 leaves it open, and with it the socket
         self.sock.settimeout(self._deadline.left())  # for the handshake
 
+    def endheaders(self, message_body: Any = None, **options: Any) -> None:
+        self._body = message_body or b""  # goes out with the headers, which saves a packet
+        super().endheaders(**options)
+
     def send(self, data: Any) -> None:
         """Sends piece by piece, each with the time left.
 
         A peer that hangs up meanwhile may have answered before: reading will tell.
         """
+        data, self._body = data + self._body, b""
         piece = 16 * 1024  # at most one TLS record, so that one piece is one operation
         if self.sock is None:
             self.connect()
@@ -2111,7 +2120,7 @@ class _Client:
         self, url: Any, what: str, headers: Dict[str, str], timeout: Any, ssl_context: _SslContext
     ) -> None:
         self._url = _Url(_setting(what, url), what)
-        self._headers = headers
+        self._headers, self._secrets = headers, _header_secrets(headers)
         self._timeout = _seconds(timeout)
         self._ssl_context = ssl_context
         if ssl_context is not None:
@@ -2281,7 +2290,7 @@ class _Client:
             headers["Accept"] = "text/event-stream"
         if endpoint.private and url.origin == self._url.origin:
             headers.update(self._headers)
-        secrets = [secrets, _header_secrets(self._headers), url.query]
+        secrets = [secrets, self._secrets, url.query]
         request = _HttpRequest(endpoint.method, url, headers, secrets)
         if endpoint.method == "POST":
             headers["Content-Type"] = "application/json"
