@@ -38,6 +38,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_report_header() -> str:
+    return ("tests that mostly wait run side by side; `make test` uses two cores, `make test-slow` "
+            "runs the slow ones, `make test-all` every Python")
+
+
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
     if pyfuncitem.get_closest_marker("waits") is None:
         return None

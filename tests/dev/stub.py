@@ -57,7 +57,7 @@ class Stub:
         return HEAD % (docstring, ",\n    ".join(used)) + body
 
     def wanted(self) -> Set[str]:
-        """What `__all__` names, `main`, and the private names that stand in what is shown of them."""
+        """What `__all__` names, `main`, and the private names in what is shown of them."""
         exports = [ast.literal_eval(node.value) for node in self.tree.body if is_export(node)
                    if isinstance(node, (ast.Assign, ast.AugAssign))]
         todo = ["main", *(name for names in exports for name in names)]

@@ -72,7 +72,8 @@ def test_hints_of_the_methods_and_clients_can_be_had() -> None:
     assert hints["auth"] == Optional[Mapping[str, Any]]
 
 
-ALIASES = [("BackendStatus", list(STATUSES)), ("TerminationKind", KINDS), ("TerminationReason", REASONS)]
+ALIASES = [("BackendStatus", list(STATUSES)), ("TerminationKind", KINDS),
+           ("TerminationReason", REASONS)]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 8), reason="Python 3.7 has no Literal")

@@ -25,7 +25,7 @@ def wait_for_its_end(url, token, connected):
     client.wait_until_ready(connected, timeout=30)
     client.terminate(connected, hard=True)
     for state in client.status_stream(connected, timeout=30):
-        pass                            # until it has ended: what is asked before may still be told `ready`
+        pass  # until it has ended: what is asked before may still be told `ready`
     client.wait_until_ready(connected, timeout=30)
 
 
