@@ -1408,8 +1408,8 @@ def _fetch(request: _HttpRequest, deadline: _Deadline) -> Tuple[Any, int]:
         _refuse(response, request, deadline)
         doing = "cannot read the answer of " + origin
         _attempt(doing, deadline, lambda: _read_body(response, limit, deadline, body))
-        age = re.match(r"([0-9]{1,9})\Z|", response.headers.get("Age") or "")
-    return _json(bytes(body), origin), int(age and age.group(1) or 0)
+        age = (response.headers.get("Age") or "")[:9]
+    return _json(bytes(body), origin), int(age.isdecimal() and age)
 
 
 def _json(text: bytes, origin: str) -> Any:
@@ -1419,8 +1419,8 @@ def _json(text: bytes, origin: str) -> Any:
         raise ValueError("JSON has no " + name)
 
     try:
-        without_mark = re.sub(r"\A\ufeff", "", str(text, "utf-8"))
-        return json.loads(without_mark, parse_constant=refuse)
+        decoded = str(text, "utf-8")
+        return json.loads(decoded[decoded.startswith("\ufeff") :], parse_constant=refuse)
     except (ValueError, RecursionError):
         pass  # their texts quote the answer
     found = "is something else"
@@ -1641,9 +1641,11 @@ def _status_path(url: _Url) -> Tuple[str, str]:
 
     for endpoints in (_JAMSOCKET_ENDPOINTS, _PLANE_ENDPOINTS):
         path, stream = endpoints["status"].path, endpoints["stream"].path
-        match = re.search(path.replace("{backend}", "([^/]+)") + r"/?\Z", url.path)
-        if match:
-            return unquote(match.group(1)), stream[len(path) :]
+        before, _, after = path.partition("{backend}")
+        given = url.path.rstrip("/")
+        front, _, backend_id = given[: -len(after)].rpartition("/")
+        if backend_id and given.endswith(after) and front.endswith(before.rstrip("/")):
+            return unquote(backend_id), stream[len(path) :]
     return "", "/stream"
 
 
@@ -2097,7 +2099,10 @@ def _header_secrets(headers: Mapping[str, str]) -> List[str]:
         if name.lower() == "cookie":
             secrets += [cookie.partition("=")[2].strip() for cookie in value.split(";")]
         else:
-            secrets.append(re.sub(r"(?i)\A(bearer|basic)\s+", "", value))
+            scheme, _, rest = value.partition(" ")
+            secrets.append(value)
+            if scheme.lower() in ("bearer", "basic"):
+                secrets[-1] = rest.strip()
     return secrets
 
 
@@ -2370,7 +2375,7 @@ def _service_path(account: Any, service: Any, token: Any) -> str:
     places = [_setting("account", account), *_setting("service", service).split("/")]
     if len(places) > 3:
         raise ConfigurationError("service must be name or name/environment, with one / at most")
-    if not re.match(r"[\x21-\x7e]+\Z", _setting("token", token)):
+    if not re.fullmatch(r"[\x21-\x7e]+", _setting("token", token)):
         raise ConfigurationError("token must be of visible ASCII characters")
     return "/".join(_segment(place, "account or service") for place in places)
 
