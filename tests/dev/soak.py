@@ -20,7 +20,7 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if not os.environ.get("JAMSOCKET_LITE_INSTALLED") and os.path.dirname(TESTS) not in sys.path:
@@ -31,6 +31,7 @@ from kit.backends import LISTEN, python
 from kit.haproxy import HAPROXY, HAProxy
 from kit.leftovers import open_files
 from kit.nginx import NGINX, Nginx
+from kit.noise import Noise
 from kit.platforms import APIS, STATUSES, Api, Client, running, statuses
 from kit.process import ServerProcess
 from kit.secrets import look_over
@@ -115,31 +116,11 @@ class Route(NamedTuple):
 # What came of it
 # --------------------------------------------------------------------------------------------------
 
-class Noise(threading.Thread):
-    """How late the machine itself is: a thread that wants nothing but to wake up in time."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.most = 0.0
-        self._late: List[Tuple[float, float]] = []
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        while True:
-            begun = time.monotonic()
-            if self._over.wait(0.05):
-                return
-            late = time.monotonic() - begun - 0.05
-            self.most = max(self.most, late)
-            if late > 0.1:
-                self._late.append((begun, late))
-
-    def since(self, moment: float) -> float:
-        return sum(late for begun, late in list(self._late)[-200:] if begun > moment - 1.0)
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join()
+class Overdue(NamedTuple):
+    begun: float
+    ended: float
+    past: float
+    what: str
 
 
 class Ready(NamedTuple):
@@ -159,6 +140,7 @@ class Report:
         self.ready: List[Ready] = []
         self.over = 0
         self.foreign: List[str] = []
+        self.overdue: List[Overdue] = []
         self.late: List[str] = []
         self.latest = 0.0
         self.disorder: List[str] = []
@@ -178,15 +160,16 @@ class Report:
             error, outcome = caught, type(caught).__name__
         except Exception as caught:  # that none comes is what this is about
             error, outcome = caught, "foreign"
-        took = time.monotonic() - begun
-        past = took - timeout - self.noise.since(begun)
+        ended = time.monotonic()
+        took = ended - begun
+        past = took - timeout
         with self.lock:
             self.outcomes.setdefault(name, Counter())[outcome] += 1
             self.slowest[name] = max(took, self.slowest.get(name, 0.0))
-            self.latest = max(self.latest, past)
+            self.latest = max(self.latest, min(past, SLACK))
             if past > SLACK:
-                self.late.append("%s: %s after %.2f s at a deadline of %.2f s"
-                                 % (name, outcome, took, timeout))
+                what = "%s: %s after %.2f s of %.2f s" % (name, outcome, took, timeout)
+                self.overdue.append(Overdue(begun, ended, past, what))
         if error is not None:
             self._look(error)
         return result
@@ -201,6 +184,11 @@ class Report:
 
     def judge(self, witness: Witness) -> None:
         self.over = sum(witness.was_over(*one) for one in self.ready)
+        for one in self.overdue:
+            past = one.past - self.noise.between(one.begun, one.ended)
+            self.latest = max(self.latest, past)
+            if past > SLACK:
+                self.late.append(one.what)
 
     def faults(self) -> List[str]:
         found = []

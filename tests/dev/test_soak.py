@@ -69,8 +69,16 @@ def test_a_call_past_its_deadline_is_a_fault(report: soak.Report,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "SLACK", 0.1)
     report.call("wait", 0.1, lambda: time.sleep(0.3))
+    report.judge(Witness())
     fault, = report.faults()
-    assert fault.startswith("late: wait: done after 0.3")
+    assert fault.startswith("late: wait: done after 0.")
+
+
+def test_a_call_that_is_late_with_the_whole_machine_is_none(report: soak.Report) -> None:
+    report.overdue.append(soak.Overdue(5.0, 9.0, 3.0, "wait"))
+    report.noise.late.append((6.0, 8.5))
+    report.judge(Witness())
+    assert not report.faults()
 
 
 def test_a_descriptor_that_is_left_is_a_fault(report: soak.Report) -> None:
