@@ -26,7 +26,7 @@ DOCUMENTS: Dict[str, Dict[str, Any]] = {
     },
     "BackendState": {"status": "ready", "time": "2026-11-23T22:46:13.368Z"},
 }
-ROUNDS = 7
+ROUNDS = 21
 
 
 def client(base: str) -> Jamsocket:
@@ -71,7 +71,7 @@ def warm(base: str) -> object:
         return ours.connect(REQUEST)
 
     rate(by_us, 0.1), rate(by_urllib, 0.1)  # to be warm
-    return [(rate(by_us, 0.2), rate(by_urllib, 0.2)) for _ in range(ROUNDS)]
+    return [(rate(by_us, 0.1), rate(by_urllib, 0.1)) for _ in range(ROUNDS)]
 
 
 def readiness(base: str, runs: str) -> object:
