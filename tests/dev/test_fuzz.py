@@ -167,6 +167,7 @@ def test_the_fuzzer_notices_in_a_replay(name: str) -> None:
 @pytest.mark.parametrize("case, outcome", [
     (replay("works", [STREAMED, Noted(1.1, "status", "ready")], 1.1), READY),
     (replay("503", [STREAMED, FAILED], 3.1), READY),
+    (replay("works", [STREAMED, FAILED], 3.1), READY),  # where the status call works later on
     (replay("works", [ENDED], 2.1), OVER),
     (replay("hangs", [STREAMED], 8.0), LATE),
     (replay("404", [STREAMED, FAILED], 3.6), HTTPError("no", status=404)),

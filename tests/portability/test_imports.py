@@ -96,7 +96,7 @@ def phases(place: Place, program: str, *arguments: str) -> Dict[str, Set[str]]:
 
 
 def top(modules: Set[str]) -> Set[str]:
-    return {name.partition(".")[0].lstrip("_") for name in modules}
+    return {name.partition(".")[0] for name in modules}
 
 
 def bound(place: Place, *tables: Dict[str, str]) -> Set[str]:
@@ -110,7 +110,7 @@ def test_the_file_imports_what_is_in_the_tables_and_nothing_else() -> None:
     found = imported(ast.parse(FILE.read_bytes()).body, deep=True)
     assert found == {*AT_IMPORT, *FOR_A_CLIENT, *FOR_HTTP, *FOR_HTTPS, *ELSEWHERE}
     if sys.version_info >= (3, 10):
-        assert top(found) <= {name.lstrip("_") for name in sys.stdlib_module_names}
+        assert top(found) <= sys.stdlib_module_names
 
 
 def test_what_only_a_call_needs_is_imported_where_it_is_used() -> None:
