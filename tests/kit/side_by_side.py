@@ -5,6 +5,7 @@ run runs all that were selected, of every file, in threads. So they may take par
 of the session, for nothing else can be set up for several at once.
 """
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Dict, List
 
@@ -26,6 +27,10 @@ def run(item: pytest.Function) -> None:
 
 def _run_all(items: List[pytest.Function], first: pytest.Function) -> None:
     with ThreadPoolExecutor(WIDTH) as pool:
+        # All are there before a server starts threads of a small stack, which would be theirs too:
+        # deep JSON would not fit it, and CPython 3.13 would crash.
+        all_there = threading.Barrier(WIDTH)
+        list(pool.map(lambda _: all_there.wait(), range(WIDTH)))
         for item in items:
             _results[item.nodeid] = pool.submit(item.obj, **_arguments(item, first))
 
