@@ -280,11 +280,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def _string(value: Any, place: _Place) -> str:
@@ -1012,10 +1008,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> Optional[int]:
-        if self.waits:
-            self.sock.settimeout(self.deadline.left())
-        else:
-            self.sock.settimeout(0)
+        self.sock.settimeout(self.deadline.left() if self.waits else 0)
         try:
             received: int = self.sock.recv_into(buffer)
         except OSError as error:
@@ -1079,6 +1072,12 @@ def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
     return error
 
 
+def _permanent(error: JamsocketError) -> JamsocketError:
+    """The error, as one that will not pass by itself."""
+    error._permanent = True
+    return error
+
+
 def _is_of_caller(error: OSError) -> bool:
     """Whether a caller's code raised it: a TimeoutError that is not the system's or a socket's."""
     is_socket_text = str(error).endswith("timed out")
@@ -1097,30 +1096,24 @@ def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
         return JamsocketTimeout("%s: the deadline passed" % doing)
     refusal = re.match(r"Tunnel connection failed: (\d{3})", str(error))
     if refusal:
-        return _proxy_refusal(int(refusal.group(1)), doing)
+        status = int(refusal.group(1))
+        text = "%s: the proxy answered HTTP %d" % (doing, status)
+        if status == 407:
+            text += "; the environment's proxy setting needs other credentials"
+            return AuthenticationError(text, status=status)
+        is_permanent = 400 <= status < 500 and status not in (408, 429)
+        return _permanent(NetworkError(text)) if is_permanent else NetworkError(text)
     if hasattr(error, "verify_code"):
         problem = getattr(error, "verify_message", None) or "it is not trusted"
         hint = "a private authority is named by SSL_CERT_FILE or ssl_context"
-        failure = NetworkError("%s: the certificate was refused: %s (%s)" % (doing, problem, hint))
-        failure._permanent = True
-        return failure
+        text = "%s: the certificate was refused: %s (%s)" % (doing, problem, hint)
+        return _permanent(NetworkError(text))
     reason = getattr(error, "strerror", None) or getattr(error, "reason", None)
     if timed_out:
         reason = "timed out"
     elif not isinstance(reason, str):
         reason = type(error).__name__
     return NetworkError("%s: %s" % (doing, reason))
-
-
-def _proxy_refusal(status: int, doing: str) -> JamsocketError:
-    """What a proxy's answer to CONNECT means."""
-    text = "%s: the proxy answered HTTP %d" % (doing, status)
-    if status == 407:
-        text += "; the environment's proxy setting needs other credentials"
-        return AuthenticationError(text, status=status)
-    failure = NetworkError(text)
-    failure._permanent = 400 <= status < 500 and status not in (408, 429)
-    return failure
 
 
 _default_context: "Tuple[Any, Optional[ssl.SSLContext]]" = (None, None)  # it, after what it is for
@@ -1262,9 +1255,7 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
 def _read_body(response: Any, limit: int, deadline: _Deadline, body: bytearray) -> None:
     """Appends the body. Raises where it is cut short, or larger than the limit."""
     length = getattr(response, "length", None)
-    missing = math.inf  # bytes of it; older Pythons' read1 does not count them
-    if length is not None:
-        missing = length
+    missing = math.inf if length is None else length  # older Pythons' read1 does not count it
     read = getattr(response, "read1", response.read)  # vcrpy's response has no read1
     while missing > 0:
         deadline.left()  # raises, though bytes keep coming
@@ -1286,9 +1277,8 @@ def _refuse(response: Any, request: _HttpRequest, deadline: _Deadline) -> None:
         return
     text = "HTTP %d from %s" % (status, request.url.origin)
     if status in (301, 302, 303, 307, 308):
-        failure = ProtocolError(text + ": redirects are not followed; use the address they lead to")
-        failure._permanent = True
-        raise failure
+        text += ": redirects are not followed; use the address they lead to"
+        raise _permanent(ProtocolError(text))
     if status < 400:
         raise ProtocolError(text + ": the API has no such answer")
     body = bytearray()
@@ -1313,15 +1303,11 @@ def _http_error(
     details = [name + word for name, word in (("code ", code), ("request ", request_id)) if word]
     if details:
         text += " (%s)" % ", ".join(details)
-    kind = HTTPError
-    if status in (401, 403, 407):
-        kind = AuthenticationError
-    elif status == 429:
-        kind = RateLimitError
-    wait = _retry_after(headers.get("Retry-After") or "")
-    return kind(
-        text, status=status, code=code or None, request_id=request_id or None, retry_after=wait
-    )
+    kind = AuthenticationError if status in (401, 403, 407) else HTTPError
+    error = (RateLimitError if status == 429 else kind)(text, status=status)
+    error.code, error.request_id = code or None, request_id or None
+    error.retry_after = _retry_after(headers.get("Retry-After") or "")
+    return error
 
 
 def _error_words(body: bytes, content_type: str) -> Dict[str, str]:
@@ -1346,9 +1332,7 @@ def _sayable(words: str, secrets: Any) -> str:
     line = _printable(words[: 4 * longest])
     if len(line) > longest:
         line = line[:longest] + "…"
-    if _repeats(line, secrets):
-        return ""
-    return line
+    return "" if _repeats(line, secrets) else line
 
 
 def _printable(words: str) -> str:
@@ -1423,11 +1407,8 @@ def _json(text: bytes, origin: str) -> Any:
         return json.loads(decoded[decoded.startswith("\ufeff") :], parse_constant=refuse)
     except (ValueError, RecursionError):
         pass  # their texts quote the answer
-    found = "is something else"
-    if not text.strip():
-        found = "is empty"
-    elif text.lstrip()[:1] == b"<":
-        found = "is an HTML page"
+    kinds = {b"": "is empty", b"<": "is an HTML page"}
+    found = kinds.get(text.lstrip()[:1], "is something else")
     raise ProtocolError("%s must answer with JSON; its answer %s" % (origin, found))
 
 
@@ -1482,9 +1463,8 @@ class _Events:
         if not line:
             kind, data, self.last_id = self._type, self._data, self._id
             self._type, self._size, self._data = b"", 0, []
-            if not data or kind not in (b"", b"message"):
-                return []
-            return [b"\n".join(data).decode("utf-8", "replace")]
+            is_message = data and kind in (b"", b"message")
+            return [b"\n".join(data).decode("utf-8", "replace")] if is_message else []
         name, _, value = line.partition(b":")
         if not name:
             return []  # a comment
@@ -1614,15 +1594,18 @@ def _open_stream(
 class _Endpoint:
     """A call's method and path. `{...}` is filled in; `private` ones get the credentials."""
 
-    def __init__(self, method: str, path: str, private: bool) -> None:
+    def __init__(self, method: str, path: str, private: bool, document: Any = None) -> None:
         self.method, self.path, self.private = method, path, private
+        self.document = document  # where it is always the same
 
 
+_TERMINATE = "/v2/backend/{backend}/terminate"
 _JAMSOCKET_ENDPOINTS = {
     "connect": _Endpoint("POST", "/v2/service/{service}/connect", True),
     "status": _Endpoint("GET", "/v2/backend/{backend}/status", False),
     "stream": _Endpoint("GET", "/v2/backend/{backend}/status/stream", False),
-    "terminate": _Endpoint("POST", "/v2/backend/{backend}/terminate", True),
+    "soft-terminate": _Endpoint("POST", _TERMINATE, True, {"hard": False}),
+    "hard-terminate": _Endpoint("POST", _TERMINATE, True, {"hard": True}),
 }
 
 # What stands before a controller may want its headers for every call.
@@ -1670,17 +1653,12 @@ def _plane_document(
             document["key"]["namespace"] = namespace
     if spawn is False:
         return document
-    config: Dict[str, Any] = {}
-    if isinstance(spawn, dict):
-        config = spawn
+    config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {}
     tag = config.pop("tag", None)
     if tag is not None:
         path, slash, name = image.partition("@")[0].rpartition("/")
         image = path + slash + name.partition(":")[0]
-        if tag.startswith("sha256:"):
-            image += "@" + tag
-        else:
-            image += ":" + tag
+        image += ("@" if tag.startswith("sha256:") else ":") + tag
     config["executable"] = {"image": image, **config.get("executable", {})}
     if pool is not None:
         config["pool"] = pool
@@ -1797,9 +1775,7 @@ class _Watch:
         self._told_ready = math.inf  # when it first told `ready`
 
         self._status_pauses = _Pauses(0.5, 2.0)
-        self._status_due = now
-        if not ask_first:
-            self._status_due += self._status_pauses.next()
+        self._status_due = now if ask_first else now + self._status_pauses.next()
         self._not_before = self._asked = now  # a 429's Retry-After; when the last call was made
         self._has_asked = False
         self._failures = 0  # of status calls, in a row
@@ -1907,9 +1883,7 @@ class _Watch:
         if was_ready and self._told.is_ready:
             return
         now = time.monotonic()
-        self._told_ready = math.inf
-        if self._told.is_ready:
-            self._told_ready = now
+        self._told_ready = now if self._told.is_ready else math.inf
         if self._decides and any(state.is_ready for state in states):
             self._ask_at(now)
         else:
@@ -2064,18 +2038,10 @@ def _setting(name: str, value: Any) -> str:
     return str.__str__(value)
 
 
-def _optional(name: str, value: Any) -> Optional[str]:
-    if value is None:
-        return None
-    return _setting(name, value)
-
-
 def _as_request(request: Any) -> ConnectRequest:
     if ConnectRequest._is_instance(request):
         return ConnectRequest._own(request)
-    if request is None:
-        return ConnectRequest()
-    return ConnectRequest.from_dict(request)
+    return ConnectRequest() if request is None else ConnectRequest.from_dict(request)
 
 
 def _own_backend(backend: Any) -> _Backend:
@@ -2222,28 +2188,22 @@ class _Client:
             raise TypeError("hard must be True or False, not " + _kind(hard))
         backend = _own_backend(backend)
         segment, secrets = self._segment_of(backend), _backend_secrets(backend)
-        _fetch(self._terminate_request(segment, hard, secrets), deadline)
+        call = "hard-terminate" if hard else "soft-terminate"
+        _fetch(self._request(call, secrets, backend=segment), deadline)
 
-    # What differs between the platforms:
-
-    def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
-        raise NotImplementedError
-
-    def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
-        raise NotImplementedError
-
-    # What does not:
+    def _document(self, request: ConnectRequest) -> Dict[str, Any]:
+        """A request in the platform's words."""
+        return request.to_dict()
 
     def _deadline(self, timeout: _Timeout) -> _Deadline:
-        if timeout is None:
-            return _Deadline(self._timeout)
-        return _Deadline(_seconds(timeout))
+        return _Deadline(self._timeout if timeout is None else _seconds(timeout))
 
     def _connect(self, request: ConnectRequest, deadline: _Deadline) -> ConnectResponse:
         secrets: List[Any] = [request.auth]
         if isinstance(request.spawn, SpawnConfig) and request.spawn.executable is not None:
             secrets.append(request.spawn.executable.env)
-        document, _ = _fetch(self._connect_request(request, secrets), deadline)
+        sent = self._request("connect", secrets, self._document(request))
+        document, _ = _fetch(sent, deadline)
         return _validated(ConnectResponse, document, self._url.origin)
 
     def _wait(self, backend: _Backend, deadline: _Deadline, on_status: _OnStatus) -> BackendState:
@@ -2297,11 +2257,10 @@ class _Client:
             headers.update(self._headers)
         secrets = [secrets, self._secrets, url.query]
         request = _HttpRequest(endpoint.method, url, headers, secrets)
+        document = endpoint.document if document is None else document
         if endpoint.method == "POST":
             headers["Content-Type"] = "application/json"
-            request.body = b""
-        if document is not None:
-            request.body = json.dumps(document).encode("ascii")
+            request.body = b"" if document is None else json.dumps(document).encode("ascii")
         request.ssl_context = self._ssl_context
         return request
 
@@ -2355,12 +2314,6 @@ class Jamsocket(_Client):
         """
         return cls(**_jamsocket_settings(os.environ if env is None else env))
 
-    def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
-        return self._request("connect", secrets, request.to_dict())
-
-    def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
-        return self._request("terminate", secrets, {"hard": hard}, backend=segment)
-
 
 def _service_path(account: Any, service: Any, token: Any) -> str:
     """The path of a service: account and name, and an environment where it has one."""
@@ -2405,8 +2358,8 @@ class Plane(_Client):
     ) -> None:
         super().__init__(url, "url", _checked_headers(headers), timeout, ssl_context)
         self._image = _setting("image", image)
-        self._pool = _optional("pool", pool)
-        self._namespace = _optional("namespace", namespace)
+        self._pool = None if pool is None else _setting("pool", pool)
+        self._namespace = None if namespace is None else _setting("namespace", namespace)
 
     @classmethod
     def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Plane":
@@ -2417,14 +2370,8 @@ class Plane(_Client):
         """
         return cls(**_plane_settings(os.environ if env is None else env))
 
-    def _connect_request(self, request: ConnectRequest, secrets: Any) -> _HttpRequest:
-        document = _plane_document(request, self._image, self._pool, self._namespace)
-        return self._request("connect", secrets, document)
-
-    def _terminate_request(self, segment: str, hard: bool, secrets: Any) -> _HttpRequest:
-        if hard:
-            return self._request("hard-terminate", secrets, backend=segment)
-        return self._request("soft-terminate", secrets, backend=segment)
+    def _document(self, request: ConnectRequest) -> Dict[str, Any]:
+        return _plane_document(request, self._image, self._pool, self._namespace)
 
 
 def _checked_headers(headers: Any) -> Dict[str, str]:
@@ -2465,9 +2412,7 @@ def _variable(env: _Env, name: str) -> Optional[str]:
         failed = True
     if failed:
         raise ConfigurationError("%s cannot be read from that environment" % name)
-    if _is_unset(value):
-        return None
-    return _setting(name, value)
+    return None if _is_unset(value) else _setting(name, value)
 
 
 def _jamsocket_settings(env: _Env) -> Dict[str, Any]:
@@ -2553,16 +2498,22 @@ def wait_until_ready(
 _HELP = """\
 Start Jamsocket session backends, wait for them, watch and end them.
 
-Credentials come from the environment: JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN (and
-JAMSOCKET_API_URL); or JAMSOCKET_DEV=true (and JAMSOCKET_DEV_PORT) for a dev server on this machine;
-or PLANE_URL and PLANE_IMAGE (and PLANE_POOL, PLANE_NAMESPACE, PLANE_AUTHORIZATION) for a
-self-hosted Plane. BACKEND is a backend's id, or its status url, which needs no credentials.
+Credentials come from the environment: JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE,
+JAMSOCKET_TOKEN (and JAMSOCKET_API_URL); or JAMSOCKET_DEV=true (and
+JAMSOCKET_DEV_PORT) for a dev server on this machine; or PLANE_URL and
+PLANE_IMAGE (and PLANE_POOL, PLANE_NAMESPACE, PLANE_AUTHORIZATION) for a
+self-hosted Plane. BACKEND is a backend's id, or its status url, which needs
+no credentials.
 """
 _EPILOG = """\
-example:      url=$(%(prog)s connect --key board-42 --wait --format url) && curl "$url"
-exit status:  0 done   1 the platform's or the network's error   2 usage, configuration or invalid
-              data   3 refused credentials   4 deadline passed   5 the backend terminated
-              130 interrupted
+example:
+  url=$(%(prog)s connect --key board-42 --wait --format url)
+  curl "$url"
+exit status:
+  0 done                        1 the platform's or the network's error
+  2 usage, configuration, data  3 refused credentials
+  4 deadline passed             5 the backend terminated
+  130 interrupted
 """
 _EXIT_STATUSES: Dict[type, int] = {ValidationError: 2, ConfigurationError: 2}
 _EXIT_STATUSES.update({AuthenticationError: 3, JamsocketTimeout: 4, BackendTerminated: 5})
@@ -2729,18 +2680,14 @@ class _Progress:
     """Shows each status on standard error: in one place on a terminal, elsewhere a line each."""
 
     def __init__(self, shown: bool) -> None:
-        self._stream = sys.stderr
-        if not shown:
-            self._stream = None
+        self._stream = sys.stderr if shown else None
         self._redraws = bool(getattr(self._stream, "isatty", bool)())
         self._width = 0
 
     def __call__(self, state: BackendState) -> None:
         text = "backend: %s" % _word(state.status)
-        if self._redraws:
-            _write_if_possible(self._stream, "\r" + text.ljust(self._width))
-        else:
-            _write_if_possible(self._stream, text + "\n")
+        line = "\r" + text.ljust(self._width) if self._redraws else text + "\n"
+        _write_if_possible(self._stream, line)
         self._width = len(text)
 
     def end(self) -> None:
