@@ -28,8 +28,8 @@ from typing import (
 
 __version__: str
 '''
-IN_TYPING = ("Any", "Callable", "Dict", "Generator", "Literal", "Mapping", "Optional", "Sequence",
-             "Type", "TypeVar", "Union")
+IN_TYPING = ("Any", "Callable", "Dict", "Generator", "List", "Literal", "Mapping", "Optional",
+             "Sequence", "Tuple", "Type", "TypeVar", "Union")
 DUNDERS = ("__init__", "__post_init__", "__eq__", "__hash__", "__repr__", "__reduce__")
 
 Definition = Union[ast.ClassDef, ast.FunctionDef]
