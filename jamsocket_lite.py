@@ -770,9 +770,10 @@ class _Deadline:
 
     def left(self) -> float:
         """The seconds left, as a socket takes them. Raises JamsocketTimeout where none are."""
-        if not self.remaining():
+        seconds = self.remaining()  # read once: 0 would be a socket that does not wait
+        if not seconds:
             raise JamsocketTimeout("the deadline passed")
-        return min(self.remaining(), 1e6)  # sockets refuse very large timeouts
+        return min(seconds, 1e6)  # sockets refuse very large timeouts
 
     def nearer(self, seconds: float) -> "_Deadline":
         """A deadline for one attempt."""
@@ -1517,7 +1518,7 @@ class _EventStream:
         return found
 
     def _collect(self, found: List[str], seconds: float) -> None:
-        at_once, most = 0.05, 256 * 1024  # seconds and bytes to spend on what is here already
+        at_once, most = 0.05, 64 * 1024  # seconds and bytes to spend on what is here already
         until, end = _Deadline(seconds), _Deadline(max(seconds, at_once))
         taken = 0
         while end.remaining() and taken < most:
