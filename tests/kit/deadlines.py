@@ -66,8 +66,8 @@ def patiently(check: Callable[[float], None]) -> None:
     for timeout in (SHORT, 4 * SHORT):
         try:
             return check(timeout)
-        except (AssertionError, JamsocketError):
-            pass
+        except Exception:
+            pass  # whatever it was: the last deadline is long enough for it to show again
     check(12 * SHORT)
 
 
