@@ -1904,6 +1904,9 @@ class _Watch:
             state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
         except JamsocketError as error:
             new = self._listen(0.0)
+            if new and _patience(error) == 0:
+                self._ask_at(time.monotonic())  # what has come is told first
+                return new, None
             return new, self._failed(error)
         new = self._listen(0.0)
         self._failures, self._failing_since = 0, math.inf

@@ -16,7 +16,7 @@ from jamsocket_lite import BackendState, BackendTerminated, HTTPError, Jamsocket
 from kit.deadlines import LONG
 from kit.platforms import (ENDING, LIFE, STATUSES, TIME, Api, client, connected, events, in_turn,
                            state, streamed, told)
-from kit.scenarios import FAILS, HANGS
+from kit.scenarios import FAILS, HANGS, refusing
 from kit.scenes import CLOSED, PAGE, Play, scenes, streaming, told_at, turning, waiting
 from kit.secrets import failed
 from kit.server import Pause, Request, Server, Silence, Step, answer, event, stream_head
@@ -47,6 +47,21 @@ def test_a_ready_that_is_over_is_never_returned(play: Play) -> None:
     shown = play()
     assert failed(shown.result, BackendTerminated).state.is_terminated
     assert shown.seconds < 5.0
+
+
+@scenes({
+    "a refusal": waiting(
+        [streamed("scheduled", "ready"), Pause(0.1), events("terminated"), Silence()],
+        [Pause(0.5), *refusing(403)]),
+    "a refusal, in a stream": streaming(
+        [stream_head(), Pause(0.8), events("scheduled", "terminated"), Silence()],
+        [Pause(0.7), *refusing(403)]),
+})
+def test_what_has_come_of_the_stream_is_told_before_a_failure_of_the_status_call_counts(
+    play: Play
+) -> None:
+    shown = play()
+    assert shown.seen[-1:] == ["terminated"]
 
 
 FROZEN = """
