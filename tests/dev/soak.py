@@ -12,6 +12,7 @@ exception came, no call was past its deadline, and no descriptor was left.
 import argparse
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -79,16 +80,22 @@ class Platform(ServerProcess):
         with open(str(self.folder / "output.txt"), "a") as output:
             output.write("%r * killed\n" % time.monotonic())
 
-    def tell(self, witness: Witness) -> None:
+    def tell(self, witness: Witness) -> str:
+        """Hand the notes on; what else it said, which should be nothing."""
         alive: Set[str] = set()
+        odd = []
         with open(str(self.folder / "output.txt")) as lines:
             for line in lines:
+                if not re.match(r"\d+\.\d+ ", line):
+                    odd.append(line)
+                    continue
                 moment, id, what = line.rstrip("\n").split(" ", 2)
                 # What a killed platform had begun ended with it.
                 ids, what = (alive, "terminated") if what == "killed" else ({id}, what)
                 for one in ids:
                     witness.note(float(moment), one, what)
                 alive = set() if id == "*" else alive | {id}
+        return "".join(odd[:40])
 
 
 def serve(api: Api, port: int) -> None:
@@ -147,6 +154,7 @@ class Report:
         self.unclosed: List[str] = []
         self.killed: "Counter[str]" = Counter()
         self.files = self.threads = (0, 0)
+        self.said = ""  # by the platforms, of troubles of their own
         self.sessions, self.minutes = 0, 0.0
 
     def call(self, name: str, timeout: float, call: Callable[[], Any]) -> Any:
@@ -314,7 +322,7 @@ def soak(seconds: float, seed: int, longest: float = LONGEST,
         witness = Witness()
         for server in servers.values():
             if isinstance(server, Platform):
-                server.tell(witness)
+                report.said += server.tell(witness)
         report.judge(witness)
     report.unclosed = [str(one.message) for one in seen
                        if issubclass(one.category, ResourceWarning)]
@@ -378,6 +386,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     report = soak(options.minutes * 60, options.seed,
                   say=lambda line: print(line, file=sys.stderr, flush=True))
     print("\n".join(report.lines()))
+    print(report.said and "\nThe platforms said:\n" + report.said)
     faults = report.faults()
     print("\n".join(["", *faults] if faults else ["", "It holds."]))
     return 1 if faults else 0
