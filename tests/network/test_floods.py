@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import itertools
 import tracemalloc
 from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, Sequence, Type
 
@@ -74,7 +75,7 @@ def ends(flooder: Flooder, certificates: Certificates,
 
 def check(flood: Flood, ends: Dict[Flood, Any], *kinds: Type[JamsocketError]) -> None:
     first, again = ends[flood]
-    attempts = iter([lambda: first, again])
+    attempts = itertools.chain([lambda: first], itertools.repeat(again))
     keeps_deadline("a flood of %s, %s" % (flood.name, flood.call), lambda: next(attempts)(),
                    flood.deadline, *kinds)
 
