@@ -280,7 +280,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_unicode(text: str) -> bool:
-    return not re.search("[\ud800-\udfff]", text)
+    return text.encode("utf-8", "ignore").decode("utf-8") == text
 
 
 def _string(value: Any, place: _Place) -> str:
