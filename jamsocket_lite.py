@@ -1064,6 +1064,8 @@ def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
         cause = error.__context__
         if isinstance(cause, ValueError) and "invalid literal" not in str(cause):
             return cause
+        if isinstance(cause, ValueError) and not str(cause).endswith("b''"):
+            return ProtocolError("%s: the answer is not proper HTTP (a chunk's size)" % doing)
         return NetworkError("%s: the connection was closed in the middle of the answer" % doing)
     if isinstance(error, HTTPException):
         problem = type(error).__name__  # its text may quote the answer
@@ -1404,6 +1406,8 @@ def _json(text: bytes, origin: str) -> Any:
         raise ValueError("JSON has no " + name)
 
     try:
+        if _is_deep(text):
+            raise RecursionError
         decoded = str(text, "utf-8")
         return json.loads(decoded[decoded.startswith("\ufeff") :], parse_constant=refuse)
     except (ValueError, RecursionError):
@@ -1411,6 +1415,17 @@ def _json(text: bytes, origin: str) -> Any:
     kinds = {b"": "is empty", b"<": "is an HTML page"}
     found = kinds.get(text.lstrip()[:1], "is something else")
     raise ProtocolError("%s must answer with JSON; its answer %s" % (origin, found))
+
+
+def _is_deep(text: bytes) -> bool:
+    """Whether JSON has more than 100 levels, which can exhaust a thread's stack on Python 3.13."""
+    level = 0
+    if text.count(b"[") + text.count(b"{") > 100:
+        for mark in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', text):
+            level += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark.group(), 0)
+            if level > 100:
+                return True
+    return False
 
 
 def _validated(record: Type[_A], document: Any, origin: str) -> _A:

@@ -1,5 +1,6 @@
 """Answers that are not the API's: no JSON, of the wrong shape, no HTTP."""
 
+import threading
 from typing import Any, Dict, List, Sequence
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from jamsocket_lite import NetworkError, ProtocolError
 from kit.answers import CHUNKED, HEAD, PAGE, length
 from kit.calls import SINGLE, Call, call_connect, call_status
-from kit.deadlines import timed
+from kit.deadlines import LONG, timed
 from kit.platforms import READY, connected, state
 from kit.secrets import failure, look_over
 from kit.server import Reset, Server, Silence, Step, answer
@@ -96,6 +97,31 @@ def test_an_answer_that_is_not_json_is_a_protocol_error(weather: str) -> None:
 def test_terminate_wants_json_too(weather: str) -> None:
     with Server(stays(WRONG[weather])) as server:
         failure(lambda: SINGLE["terminate"](server.url), ProtocolError)
+
+
+def test_deep_json_does_not_exhaust_a_small_stack() -> None:
+    """Python 3.13 crashed, in a thread of 512 KiB."""
+    broken: List[BaseException] = []
+
+    def call() -> None:
+        try:
+            failure(lambda: call_status(server.url), ProtocolError)
+        except BaseException as error:
+            broken.append(error)
+
+    with Server(stays(answer(b"[" * 100000))) as server:
+        before = threading.stack_size(512 * 1024)
+        thread = threading.Thread(target=call)
+        thread.start()
+        threading.stack_size(before)
+        thread.join(LONG)
+    assert not thread.is_alive() and not broken, broken
+
+
+@pytest.mark.parametrize("size", [b"zz", b"0x", b"-", b""])
+def test_a_chunk_without_a_proper_size_is_a_protocol_error(size: bytes) -> None:
+    with Server(stays(HEAD + CHUNKED + size + b"\r\n" + READY)) as server:
+        assert "chunk" in str(failure(lambda: call_status(server.url), ProtocolError))
 
 
 @pytest.mark.parametrize("weather", list(WRONG_SHAPE))
