@@ -212,6 +212,8 @@ def test_python_3_6_is_told_which_python_is_needed(copied: Place) -> None:
     pythons = [shutil.which("python3.6"),
                *map(str, Path.home().glob(".pyenv/versions/3.6.*/bin/python"))]
     for python in filter(None, pythons):
+        if run([python, "-c", ""], copied.folder).code != 0:
+            continue  # a shim of pyenv's
         done = run([python, "-c", "import jamsocket_lite"], copied.folder)
         assert done.code == 1
         assert "ImportError: jamsocket_lite needs Python 3.7 or newer" in done.err
