@@ -368,8 +368,10 @@ def _env(value: Any, place: _Place) -> Dict[str, str]:
 
 def _auth(value: Any, place: _Place) -> Dict[str, Any]:
     """A copy of what JSON can carry."""
-    most_levels = 100  # far more than anyone nests, far less than what exhausts a parser's stack
-    most_values = 100000  # a list that holds itself twice on each level would double that often
+    # Far more than anyone nests, far less than what exhausts a parser's stack.
+    most_levels = 100
+    # A list that holds itself twice on each level would double that often.
+    most_values = 100000
     beyond = "goes beyond %d levels or %d values, or holds itself" % (most_levels, most_values)
     values = 0
 
@@ -943,7 +945,8 @@ class _SecureConnection(_Connection):
         context = self._context
         try:
             codecs.lookup("idna")
-        except LookupError:  # GraalPy in an isolated context cannot encode a name; bytes will do
+        except LookupError:
+            # GraalPy in an isolated context cannot encode a name; bytes will do.
             self._context = SimpleNamespace(wrap_socket=wrap)
         try:
             super().connect()
@@ -1119,7 +1122,8 @@ def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
     return NetworkError("%s: %s" % (doing, reason))
 
 
-_default_context: "Tuple[Any, Optional[ssl.SSLContext]]" = (None, None)  # it, after what it is for
+# What the default context was made for, and the context.
+_default_context: "Tuple[Any, Optional[ssl.SSLContext]]" = (None, None)
 
 
 def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
@@ -1912,7 +1916,8 @@ class _Watch:
 
     def _ask(self) -> _Update:
         self._asked, self._has_asked = time.monotonic(), True
-        seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow rather than dead
+        # It may be slow rather than dead.
+        seconds = self.ATTEMPT * min(1 + self._failures, 3)
         if self._told is not None and not self._decides:
             seconds = self.ATTEMPT  # a stream that tells is not kept waiting
         try:
@@ -2104,7 +2109,8 @@ class _Client:
 
     _endpoints: Dict[str, _Endpoint] = {}
     _service = ""  # as it stands in a path
-    _asks_at_status_url = True  # of a ConnectResponse, rather than by its id at the client's own
+    # Whether a ConnectResponse is asked for at its own url, or by its id at the client's.
+    _asks_at_status_url = True
 
     def __init__(
         self, url: Any, what: str, headers: Dict[str, str], timeout: Any, ssl_context: _SslContext
@@ -2171,21 +2177,31 @@ class _Client:
         """Connects, waits until the backend is ready, and returns the connect's answer.
 
         A key is held until its backend has ended, so a connect may give one that is on its way out.
-        Then it connects again, until a new one is started. `timeout`: seconds for all of it; None:
-        for ever. Raises what `connect` and `wait_until_ready` raise; an error after a connect that
-        was answered has that answer as `response`. BackendTerminated is about a backend that this
-        call started.
+        Then it connects again, until a new one is started. (Right after a `terminate` the platform
+        may still call the old one ready; read its `status_stream` to the end before.)
+
+        `timeout`: seconds for all of it; None: for ever. Raises what `connect` and
+        `wait_until_ready` raise; an error after a connect that was answered has that answer as
+        `response`. BackendTerminated is about a backend that this call started.
         """
         deadline = _Deadline(_seconds(timeout))
         _check_callback(on_status)
         wanted, pauses = _as_request(request), _Pauses(0.1, 2.0)
         response, state = None, None
+        told: Set[Tuple[str, str]] = set()
+
+        def tell(state: BackendState) -> None:
+            known = (response.backend_id if response else "", state.status)
+            if on_status is not None and known not in told:
+                told.add(known)  # the same backend may be met again and again
+                on_status(state)
+
         while True:
             try:
                 if state is not None and not deadline.remaining():
                     raise JamsocketTimeout("the deadline passed; the key's backend is still ending")
                 response = self._connect(wanted, deadline)
-                self._wait(response, deadline, on_status)
+                self._wait(response, deadline, tell)
                 return response
             except JamsocketError as error:
                 error.response = response
@@ -2390,6 +2406,9 @@ class Plane(_Client):
         return cls(**_plane_settings(os.environ if env is None else env))
 
     def _document(self, request: ConnectRequest) -> Dict[str, Any]:
+        if request.user is not None and len(request.user) > 255:
+            # Plane answers 500, but leaves a backend behind that holds the key.
+            raise _invalid(("user",), "must have at most 255 characters on Plane")
         return _plane_document(request, self._image, self._pool, self._namespace)
 
 

@@ -274,10 +274,12 @@ class _Client:
         """Connects, waits until the backend is ready, and returns the connect's answer.
 
         A key is held until its backend has ended, so a connect may give one that is on its way out.
-        Then it connects again, until a new one is started. `timeout`: seconds for all of it; None:
-        for ever. Raises what `connect` and `wait_until_ready` raise; an error after a connect that
-        was answered has that answer as `response`. BackendTerminated is about a backend that this
-        call started.
+        Then it connects again, until a new one is started. (Right after a `terminate` the platform
+        may still call the old one ready; read its `status_stream` to the end before.)
+
+        `timeout`: seconds for all of it; None: for ever. Raises what `connect` and
+        `wait_until_ready` raise; an error after a connect that was answered has that answer as
+        `response`. BackendTerminated is about a backend that this call started.
         """
     def terminate(self, backend: _Backend, *, hard: bool = False, timeout: _Timeout = None) -> None:
         """Ends a backend: softly, with time to clean up, or `hard`. Sent once.

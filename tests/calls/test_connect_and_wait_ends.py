@@ -233,6 +233,13 @@ def test_on_status_sees_the_states_of_each_backend_in_turn(api: Api) -> None:
 
 
 @pytest.mark.waits
+def test_on_status_sees_each_state_of_a_backend_once_however_often_it_is_met(api: Api) -> None:
+    seen: List[BackendState] = []
+    with Server(telling(api, dying(), dying(), dying(), spawned())) as server:
+        api.client(server.url).connect_and_wait(KEY, timeout=LONG, on_status=seen.append)
+    assert statuses(seen) == ["terminating", *LIFE]
+
+
 def test_on_status_sees_both_lives_of_real_backends(api: Api) -> None:
     with running(api, python(STUBBORN), grace=1.0) as cluster:
         old = cluster.spawn(KEY)

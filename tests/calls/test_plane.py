@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from jamsocket_lite import (BackendState, ConnectRequest, Executable, HTTPError, Jamsocket, Plane,
-                            ResourceLimits, SpawnConfig)
+                            ResourceLimits, SpawnConfig, ValidationError)
 from kit.deadlines import LONG
 from kit.platforms import APIS, ID, PLANE, TIME, running, statuses
 from kit.server import Server, answer
@@ -117,6 +117,16 @@ def test_a_tag_replaces_the_images(image: str, tag: str, expected: str) -> None:
                       image)["spawn_config"]["executable"]["image"] == expected
     assert translated({"spawn": {"cluster": "c"}},
                       image)["spawn_config"]["executable"]["image"] == image
+
+
+def test_a_user_that_plane_cannot_store_is_refused() -> None:
+    """It would answer 500, and leave a backend behind that holds the key."""
+    with Server(PLANE.service()) as server:
+        plane = Plane(server.url, image="a/b")
+        plane.connect({"user": "u" * 255})
+        with pytest.raises(ValidationError) as raised:
+            plane.connect({"user": "u" * 256})
+        assert raised.value.path == "user" and len(server.requests) == 1
 
 
 def test_a_request_is_not_changed_by_its_translation() -> None:
