@@ -271,15 +271,14 @@ def test_in_a_sub_interpreter(place: Place, kind: str) -> None:
     argument = repr(kind) if name == "_interpreters" else "isolated=%s" % (kind == "isolated")
     if sys.version_info < (3, 9):
         argument = ""
-    place.check(
-        place.python(
-            "-c",
-            "import %s as interpreters\n"
-            "id = interpreters.create(%s)\nfailure = interpreters.run_string(id, %r)\n"
-            "assert failure is None, failure\ninterpreters.destroy(id)\n"
-            % (name, argument, place.program),
-        )
-    )
+    program = ("import %s as interpreters\n"
+               "id = interpreters.create(%s)\nfailure = interpreters.run_string(id, %r)\n"
+               "assert failure is None, failure\ninterpreters.destroy(id)\n"
+               % (name, argument, place.program))
+    done = place.python("-c", program)
+    if done.code < 0:  # CPython 3.13.0 itself crashes now and then when it destroys one
+        done = place.python("-c", program)
+    place.check(done)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
