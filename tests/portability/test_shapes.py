@@ -271,14 +271,12 @@ def test_in_a_sub_interpreter(place: Place, kind: str) -> None:
     argument = repr(kind) if name == "_interpreters" else "isolated=%s" % (kind == "isolated")
     if sys.version_info < (3, 9):
         argument = ""
-    program = ("import %s as interpreters\n"
-               "id = interpreters.create(%s)\nfailure = interpreters.run_string(id, %r)\n"
-               "assert failure is None, failure\ninterpreters.destroy(id)\n"
-               % (name, argument, place.program))
-    done = place.python("-c", program)
-    if done.code < 0:  # CPython 3.13.0 itself crashes now and then when it destroys one
-        done = place.python("-c", program)
-    place.check(done)
+    inside = ("import %s as interpreters\n"
+              "id = interpreters.create(%s)\nfailure = interpreters.run_string(id, %%r)\n"
+              "assert failure is None, failure\ninterpreters.destroy(id)\n" % (name, argument))
+    if place.python("-c", inside % "import urllib.request").code < 0:
+        pytest.skip("this Python crashes when it destroys one that has imported urllib.request")
+    place.check(place.python("-c", inside % place.program))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
