@@ -17,10 +17,10 @@ check: ## Ten checks of the platform that the environment names (needs Python 3.
 	@$(PYTHON) tests/dev/check.py
 
 test: .venv types ## Check the types, run the tests (needs Python 3.10+ and, once, a package index; openssl)
-	.venv/bin/python tests/dev/halves.py -q
+	.venv/bin/python tests/dev/parts.py -q
 
 test-slow: .venv ## Run the tests that take long (needs what test needs)
-	.venv/bin/python tests/dev/halves.py -q -m slow
+	.venv/bin/python tests/dev/parts.py -q -m slow
 
 test-all: ## Run the tests on every Python on PATH and under pyenv (needs those, and what test needs)
 	$(PYTHON) tests/dev/environments.py

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the suite in two halves side by side, since most of its time is waiting; options go to both.
+"""Runs the suite in four parts side by side, since most of its time is waiting; options go to all.
 `make test` uses it.
 
-    .venv/bin/python tests/dev/halves.py                # as `python -m pytest`, in half of the time
+    .venv/bin/python tests/dev/parts.py                 # as `python -m pytest`, in half of the time
 """
 
 import re
@@ -10,24 +10,27 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import List, Tuple
+from typing import List
 
 TESTS = Path(__file__).resolve().parent.parent
+PARTS = 4
 
 
-def halves() -> Tuple[List[str], List[str]]:
-    """The test files, dealt out by size to and fro, so that both halves have about as much to
-    do."""
+def parts() -> List[List[str]]:
+    """The test files, dealt out by size to and fro, so that all parts have about as much to do."""
     files = sorted(TESTS.rglob("test_*.py"), key=lambda file: (-file.stat().st_size, file.name))
-    dealt = [str(file.relative_to(TESTS.parent)) for file in files]
-    return dealt[::4] + dealt[3::4], dealt[1::4] + dealt[2::4]
+    dealt: List[List[str]] = [[] for _ in range(PARTS)]
+    to_and_fro = [*range(PARTS), *reversed(range(PARTS))]
+    for number, file in enumerate(files):
+        dealt[to_and_fro[number % len(to_and_fro)]].append(str(file.relative_to(TESTS.parent)))
+    return dealt
 
 
 def main(options: List[str]) -> int:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-    runs = [subprocess.Popen([*command, *options, *half], cwd=str(TESTS.parent),
+    runs = [subprocess.Popen([*command, *options, *part], cwd=str(TESTS.parent),
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT) for half in halves()]
+                             stderr=subprocess.STDOUT) for part in parts()]
     total: "Counter[str]" = Counter()
     status = 0
     for run in runs:
@@ -37,8 +40,8 @@ def main(options: List[str]) -> int:
         total.update({word: int(number) for number, word
                       in re.findall(r"(\d+) (passed|failed|skipped|error)", "".join(closing))})
         status = max(status, run.returncode)
-    print("Both halves: %d passed, %d failed, %d skipped" % (total["passed"], total["failed"]
-                                                             + total["error"], total["skipped"]))
+    print("All parts: %d passed, %d failed, %d skipped" % (total["passed"], total["failed"]
+                                                            + total["error"], total["skipped"]))
     return status if total["passed"] else 1
 
 
