@@ -34,7 +34,8 @@ def test_a_lookup_gets_the_host_as_text(call: Call, monkeypatch: pytest.MonkeyPa
     with Server(script(call)) as server:
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
         call("http://pinned.example.test:8123", LONG)
-    assert set(hosts) == {(str, "pinned.example.test", int, 8123)}
+    others = {one for one in hosts if one[1] != "127.0.0.1"}  # a thread of another test's may ask
+    assert others == {(str, "pinned.example.test", int, 8123)}
 
 
 @pytest.mark.parametrize("call", list(CALLS.values()), ids=list(CALLS))
