@@ -135,11 +135,18 @@ class JamsocketError(Exception):
     response: "Optional[ConnectResponse]" = None
     _permanent = False  # whether it will not pass by itself, inside a wait
 
+    def __init__(self, message: str = "", **carried: Any) -> None:
+        super().__init__(message)
+        for name, value in carried.items():
+            if not hasattr(self, name):
+                raise TypeError("%s carries no %s" % (type(self).__name__, name))
+            setattr(self, name, value)
+
     if not TYPE_CHECKING:
 
-        def __new__(cls, message="", *others, **attributes):
+        def __new__(cls, *arguments, **carried):
             # RustPython's OSError.__new__ takes no keyword arguments.
-            return super().__new__(cls, message, *others)
+            return super().__new__(cls, *arguments)
 
     def __reduce__(self) -> Any:
         # GraalPy's OSError.__reduce__ leaves the attributes out.
@@ -152,9 +159,7 @@ class ValidationError(JamsocketError, ValueError):
     `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`.
     """
 
-    def __init__(self, message: str = "", *, path: str = "") -> None:
-        super().__init__(message)
-        self.path = path
+    path: str = ""
 
 
 class ConfigurationError(JamsocketError, ValueError):
@@ -178,20 +183,10 @@ class HTTPError(JamsocketError):
     seconds.
     """
 
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        status: int = 0,
-        code: Optional[str] = None,
-        request_id: Optional[str] = None,
-        retry_after: Optional[float] = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retry_after = retry_after
+    status: int = 0
+    code: Optional[str] = None
+    request_id: Optional[str] = None
+    retry_after: Optional[float] = None
 
 
 class AuthenticationError(HTTPError):
@@ -208,19 +203,13 @@ class JamsocketTimeout(JamsocketError, TimeoutError):
     `last_state` is the latest state that a wait or a stream saw.
     """
 
-    def __init__(self, message: str = "", *, last_state: "Optional[BackendState]" = None) -> None:
-        super().__init__(message)
-        self.last_state = last_state
+    last_state: "Optional[BackendState]" = None
 
 
 class BackendTerminated(JamsocketError):
     """The backend is terminating or terminated, as `state` says, so it will never be ready."""
 
-    state: "BackendState"
-
-    def __init__(self, message: str = "", *, state: "Optional[BackendState]" = None) -> None:
-        super().__init__(message)
-        self.state = state  # type: ignore[assignment]
+    state: "BackendState" = None  # type: ignore[assignment]
 
 
 # ---- Checks ----------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ class JamsocketError(Exception):
 
     `response` is the answer to the connect before it, where `connect_and_wait` raised the error.
     """
-    response: 'Optional[ConnectResponse]' = None
+    response: 'Optional[ConnectResponse]'
+    def __init__(self, message: str = "", **carried: Any) -> None: ...
     def __reduce__(self) -> Any: ...
 
 class ValidationError(JamsocketError, ValueError):
@@ -56,7 +57,6 @@ class ValidationError(JamsocketError, ValueError):
     `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`.
     """
     path: str
-    def __init__(self, message: str = "", *, path: str = "") -> None: ...
 
 class ConfigurationError(JamsocketError, ValueError):
     """Missing or malformed credentials, environment, url, port or timeout; https without `ssl`."""
@@ -77,15 +77,6 @@ class HTTPError(JamsocketError):
     code: Optional[str]
     request_id: Optional[str]
     retry_after: Optional[float]
-    def __init__(
-        self,
-        message: str = "",
-        *,
-        status: int = 0,
-        code: Optional[str] = None,
-        request_id: Optional[str] = None,
-        retry_after: Optional[float] = None,
-    ) -> None: ...
 
 class AuthenticationError(HTTPError):
     """Status 401, 403 or 407: the credentials were refused."""
@@ -99,12 +90,10 @@ class JamsocketTimeout(JamsocketError, TimeoutError):
     `last_state` is the latest state that a wait or a stream saw.
     """
     last_state: 'Optional[BackendState]'
-    def __init__(self, message: str = "", *, last_state: "Optional[BackendState]" = None) -> None: ...
 
 class BackendTerminated(JamsocketError):
     """The backend is terminating or terminated, as `state` says, so it will never be ready."""
     state: 'BackendState'
-    def __init__(self, message: str = "", *, state: "Optional[BackendState]" = None) -> None: ...
 
 class _Record:
     """What the six types share."""

@@ -91,9 +91,9 @@ class Stub:
         parts = []
         for part in node.body:
             if isinstance(part, ast.FunctionDef) and is_shown(part.name):
-                parts += [*attributes_of(part, node), self.definition(part)]
+                parts.append(self.definition(part))
             elif isinstance(part, ast.AnnAssign) and is_shown(ast.unparse(part.target)):
-                parts.append("    " + field_of(part))
+                parts.append("    " + field_of(part, has_defaults=bool(node.decorator_list)))
         head = self.definition(node)
         return "\n".join([head, *parts] if not head.endswith(" ...") else [head[:-4], *parts])
 
@@ -116,27 +116,16 @@ def is_shown(name: str) -> bool:
     return name in DUNDERS or not name.startswith("_")
 
 
-def attributes_of(function: ast.FunctionDef, owner: ast.ClassDef) -> List[str]:
-    """What a constructor sets from an argument of the same name."""
-    declared = [ast.unparse(part.target) for part in owner.body if isinstance(part, ast.AnnAssign)]
-    found = []
-    if function.name == "__init__":
-        body = ast.unparse(function)
-        for argument in [*function.args.args, *function.args.kwonlyargs]:
-            is_set = re.search(r"self\.%s = %s\b" % (argument.arg, argument.arg), body)
-            if is_set and argument.annotation is not None and argument.arg not in declared:
-                found.append("    %s: %s" % (argument.arg, ast.unparse(argument.annotation)))
-    return found
-
-
-def field_of(node: ast.AnnAssign) -> str:
-    """With its default alone, without the rule in its metadata."""
+def field_of(node: ast.AnnAssign, has_defaults: bool) -> str:
+    """With its default, where a constructor has it as an argument, without its metadata."""
     text = "%s: %s" % (ast.unparse(node.target), ast.unparse(node.annotation))
     value = node.value
     if isinstance(value, ast.Call):
         defaults = [keyword.value for keyword in value.keywords if keyword.arg == "default"]
         value = defaults[0] if defaults else None
-    return text if value is None else "%s = %s" % (text, ast.unparse(value))
+    if value is None or not has_defaults:
+        return text
+    return "%s = %s" % (text, ast.unparse(value))
 
 
 def made() -> str:

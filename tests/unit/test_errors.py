@@ -124,12 +124,12 @@ class Mine(HTTPError):
 
 @each_way
 def test_an_error_of_a_subclass_stays_one(duplicate: Callable[[Any], Any]) -> None:
-    assert_same(duplicate(Mine(MESSAGE, **HTTP)), Mine(MESSAGE, **HTTP))  # type: ignore[arg-type]
+    assert_same(duplicate(Mine(MESSAGE, **HTTP)), Mine(MESSAGE, **HTTP))
 
 
 @each_way
 def test_what_a_user_adds_to_an_error_stays(duplicate: Callable[[Any], Any]) -> None:
-    error: Any = RateLimitError(MESSAGE, **HTTP)  # type: ignore[arg-type]
+    error: Any = RateLimitError(MESSAGE, **HTTP)
     error.attempt = 3
     assert duplicate(error).attempt == 3
 
@@ -153,7 +153,7 @@ def test_an_error_passes_from_a_process_pool() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="notes came with Python 3.11")
 def test_notes_stay() -> None:
-    error: Any = HTTPError(MESSAGE, **HTTP)  # type: ignore[arg-type]
+    error: Any = HTTPError(MESSAGE, **HTTP)
     error.add_note("while it rained")
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["while it rained"]
 
@@ -276,3 +276,13 @@ def test_an_error_may_be_raised_again_in_another_thread() -> None:
     thread.start()
     thread.join()
     assert_same(seen[0], error)
+
+
+@each_error
+def test_an_error_refuses_what_it_does_not_carry(kind: Type[JamsocketError],
+                                                 bases: Tuple[type, ...],
+                                                 carried: Dict[str, Any]) -> None:
+    """A misspelt keyword must not become an attribute that nobody reads."""
+    for name in ("stat", "retry-after", "codes"):
+        with pytest.raises(TypeError, match="%s.*%s" % (kind.__name__, name)):
+            kind(MESSAGE, **{name: 5})
