@@ -221,28 +221,21 @@ class BackendTerminated(JamsocketError):
 _Place = Tuple[Union[str, int], ...]
 _Check = Callable[[Any, _Place], Any]
 
-_INT32 = 2**31 - 1  # the server's types: of the `..._seconds` fields,
-_INT64 = 2**63 - 1  # and of bytes and cpu times
-
 
 def _invalid(place: _Place, problem: str) -> ValidationError:
     """The error for a place: `spawn.executable.env.PATH`, `auth.roles[0]`, `auth['a b']`."""
     path = ""
     for step in place:
-        if isinstance(step, int):
-            path += "[%d]" % step
-        elif not step.isidentifier():
-            path += "[%r]" % step
-        else:
+        if isinstance(step, str) and step.isidentifier():
             path += "." + step
+        else:
+            path += "[%r]" % step
     path = path.lstrip(".")
     return ValidationError("%.100s %s" % (path or "the document", problem), path=path)
 
 
 def _kind(value: object) -> str:
     """The name of a value's type, to be shown."""
-    if value is None:
-        return "None"
     return ascii(str(type(value).__name__))[1:-1][:40]
 
 
@@ -296,19 +289,21 @@ def _boolean(value: Any, place: _Place) -> bool:
     return value
 
 
-def _up_to(highest: int) -> _Check:
-    """A check for integers from 0."""
+def _integer(highest: int, value: Any, place: _Place) -> int:
+    """An integer from 0 on."""
+    expected = "must be an integer from 0 to %d, not " % highest
+    if not _is_integer(value):
+        raise _invalid(place, expected + _kind(value))
+    number = int.__int__(value)
+    if not 0 <= number <= highest:
+        raise _invalid(place, expected + _amount(number))
+    return number
 
-    def check(value: Any, place: _Place) -> int:
-        expected = "must be an integer from 0 to %d" % highest
-        if not _is_integer(value):
-            raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
-        number = int.__int__(value)
-        if not 0 <= number <= highest:
-            raise _invalid(place, "%s, not %s" % (expected, _amount(number)))
-        return number
 
-    return check
+# The server's types: of the `..._seconds` fields, and of bytes and cpu times.
+_int32 = functools.partial(_integer, 2**31 - 1)
+_int64 = functools.partial(_integer, 2**63 - 1)
+_percent = functools.partial(_integer, 255)
 
 
 def _mapping(value: Any, place: _Place) -> Dict[str, Any]:
@@ -404,7 +399,7 @@ def _time_from_milliseconds(value: Any, place: _Place) -> Any:
     if not _is_integer(value):
         return value
     year_9999 = 253402300799999
-    seconds, milliseconds = divmod(_up_to(year_9999)(value, place), 1000)
+    seconds, milliseconds = divmod(_integer(year_9999, value, place), 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".%03dZ" % milliseconds
 
 
@@ -615,11 +610,11 @@ class ResourceLimits(_Request):
     (100 is one whole core, 255 the most), `cpu_time_limit` in seconds; memory and disk in bytes.
     """
 
-    cpu_period: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
-    cpu_period_percent: Optional[int] = field(default=None, metadata=_rule(_up_to(255)))
-    cpu_time_limit: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
-    memory_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
-    disk_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT64)))
+    cpu_period: Optional[int] = field(default=None, metadata=_rule(_int64))
+    cpu_period_percent: Optional[int] = field(default=None, metadata=_rule(_percent))
+    cpu_time_limit: Optional[int] = field(default=None, metadata=_rule(_int64))
+    memory_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_int64))
+    disk_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_int64))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -648,8 +643,8 @@ class SpawnConfig(_Request):
 
     tag: Optional[str] = field(default=None, metadata=_rule(_text))
     cluster: Optional[str] = field(default=None, metadata=_rule(_text))
-    lifetime_limit_seconds: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT32)))
-    max_idle_seconds: Optional[int] = field(default=None, metadata=_rule(_up_to(_INT32)))
+    lifetime_limit_seconds: Optional[int] = field(default=None, metadata=_rule(_int32))
+    max_idle_seconds: Optional[int] = field(default=None, metadata=_rule(_int32))
     executable: Optional[Executable] = field(default=None, metadata=_nested(Executable))
 
 
