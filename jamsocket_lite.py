@@ -114,9 +114,6 @@ _RANKS = {status: rank for rank, status in enumerate(_STATUSES)}
 _KINDS = ("soft", "hard")
 _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "internal_error")
 
-# The document says `key_expired`; the platform, its dev server and Plane send `keyexpired`.
-_REASON_SPELLINGS = {reason.replace("_", ""): reason for reason in _REASONS}
-
 
 def _rank(status: str) -> int:
     """The place of a status in the lifecycle; -1 for one that this version does not know."""
@@ -389,15 +386,10 @@ def _auth(value: Any, place: _Place) -> Dict[str, Any]:
     return copied
 
 
-def _reason(value: Any, place: _Place) -> str:
-    reason = _string(value, place)
-    return _REASON_SPELLINGS.get(reason, reason)
-
-
-def _time_from_milliseconds(value: Any, place: _Place) -> Any:
-    """ISO 8601 from Plane's milliseconds since the epoch."""
+def _time(value: Any, place: _Place) -> str:
+    """ISO 8601, also of Plane's milliseconds since the epoch."""
     if not _is_integer(value):
-        return value
+        return _string(value, place)
     year_9999 = 253402300799999
     seconds, milliseconds = divmod(_integer(year_9999, value, place), 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".%03dZ" % milliseconds
@@ -408,20 +400,30 @@ def _time_from_milliseconds(value: Any, place: _Place) -> Any:
 # A field is declared once: its rule stands in its `metadata`, and the constructor, `from_dict`,
 # `to_dict` and `repr` go by it. (`dataclasses.field` itself, because type checkers know it.)
 
+_R = TypeVar("_R", bound="_Record")
+_A = TypeVar("_A", bound="_Answer")
 _Values = Dict[str, Any]
 
 
-class _Rule(SimpleNamespace):
-    """What a field's metadata says of it."""
+def _rule(check: _Check, **more: Any) -> _Values:
+    """A field's metadata.
 
-    check: _Check
-    convert: Optional[_Check] = None  # in `from_dict`, before the check: what the wire has instead
-    words: Tuple[str, ...] = ()  # those that are known; a strict check refuses others
-    shown: Callable[[Any], str] = repr
+    More than the check: `shown`, what may be shown of a value; `words`, those that are known, a
+    strict check refuses others; `record`, the type that a mapping becomes in `from_dict`.
+    """
+    return {"check": check, **more}
 
 
-def _rule(check: _Check, **more: Any) -> Dict[str, _Rule]:
-    return {"rule": _Rule(check=check, **more)}
+def _known(words: Tuple[str, ...]) -> _Values:
+    """The rule of a field that holds a word."""
+    # The document says `key_expired`; the platform, its dev server and Plane send `keyexpired`.
+    spellings = {word.replace("_", ""): word for word in words}
+
+    def check(value: Any, place: _Place) -> str:
+        word = _string(value, place)
+        return spellings.get(word, word)
+
+    return _rule(check, words=words)
 
 
 def _hidden(value: Any) -> str:
@@ -437,23 +439,45 @@ def _origin(url: str) -> str:
     return url and "…"
 
 
-def _quoted_origin(url: str) -> str:
-    return repr(_origin(url))
-
-
 class _Record:
     """What the six types share."""
 
-    _fields: Dict[str, Any] = {}  # of dataclasses; filled in below the classes
+    __dataclass_fields__: Dict[str, Any]  # by name, of dataclasses
+    _ignores_unknown = False  # a misspelt option must not be dropped silently
 
     def __post_init__(self) -> None:
-        vars(self).update(self._read(vars(self), (), wire=False))
+        vars(self).update(self._read(vars(self), (), wire=False, strict=True))
 
     @classmethod
-    def _read(cls, data: Any, place: _Place, *, wire: bool = True, strict: bool = True) -> _Values:
+    def from_dict(cls: Type[_R], data: Mapping[str, Any]) -> _R:
+        """Checks every field and copies what it keeps.
+
+        Raises ValidationError, whose `path` names the place.
+        """
+        return cls._made(data)
+
+    @classmethod
+    def _made(cls: Type[_R], data: Any, place: _Place = (), strict: bool = True) -> _R:
+        """An instance of what a document holds."""
+        record = object.__new__(cls)
+        vars(record).update(cls._read(data, place, wire=True, strict=strict))
+        return record
+
+    @classmethod
+    def _own(cls: Type[_R], value: Any, place: _Place = ()) -> Optional[_R]:
+        """The value, if it is an instance, also of another copy of this module; else None."""
+        if _is(value, cls):
+            return value  # type: ignore[no-any-return]
+        bases = {base.__name__: vars(base) for base in type(value).__mro__}
+        if "__dataclass_fields__" not in bases.get(cls.__name__, {}):
+            return None
+        return cls._made(value.to_dict(), place, strict=False)
+
+    @classmethod
+    def _read(cls, data: Any, place: _Place, wire: bool, strict: bool) -> _Values:
         """The values to keep, or a ValidationError, whatever `data` is.
 
-        `wire`: it may hold what is to be converted, unlike a constructor's arguments.
+        `wire`: it is no constructor's arguments, but may hold mappings in the place of instances.
         """
         try:
             return cls._checked(_mapping(data, place), place, wire, strict)
@@ -465,20 +489,24 @@ class _Record:
 
     @classmethod
     def _checked(cls, data: _Values, place: _Place, wire: bool, strict: bool) -> _Values:
+        for name in data:
+            if name not in cls.__dataclass_fields__ and not cls._ignores_unknown:
+                known = ", ".join(cls.__dataclass_fields__)
+                raise _invalid((*place, name), "is not one of the fields " + known)
         values: _Values = {}
-        for name, declared in cls._fields.items():
-            rule, value, at = declared.metadata["rule"], data.get(name), (*place, name)
+        for name, declared in cls.__dataclass_fields__.items():
+            rule, value, at = declared.metadata, data.get(name), (*place, name)
             if value is None:
                 if declared.default is MISSING:
                     raise _invalid(at, "must be given, and not be None")
                 values[name] = declared.default
                 continue
-            if rule.convert and wire:
-                value = rule.convert(value, at)
-            values[name] = rule.check(value, at)
-            if strict and rule.words and values[name] not in rule.words:
-                known = ", ".join(rule.words)
-                raise _invalid(at, "must be one of %s, not %s" % (known, _word(values[name])))
+            if wire and "record" in rule and _is(value, _MappingABC):
+                value = rule["record"]._made(value, at)
+            values[name] = value = rule["check"](value, at)
+            words = rule.get("words", (value,))
+            if strict and value not in words:
+                raise _invalid(at, "must be one of %s, not %s" % (", ".join(words), _word(value)))
         if strict:
             cls._check_together(values, place)
         return values
@@ -487,34 +515,12 @@ class _Record:
     def _check_together(cls, values: _Values, place: _Place) -> None:
         """What one field alone does not tell."""
 
-    @classmethod
-    def _of(cls: Type[_T], values: _Values) -> _T:
-        """An instance of values that are checked."""
-        record = object.__new__(cls)
-        vars(record).update(values)
-        return record
-
-    @classmethod
-    def _is_instance(cls, value: Any) -> bool:
-        """Also for one of another copy of this module: a reload, a second vendored file."""
-        if _is(value, cls):
-            return True
-        bases = {base.__name__: vars(base) for base in type(value).__mro__}
-        return "__dataclass_fields__" in bases.get(cls.__name__, {})
-
-    @classmethod
-    def _own(cls: "Type[_R]", value: Any, place: _Place = (), *, strict: bool = True) -> "_R":
-        """The value; for an instance of another copy's class, one of this copy's."""
-        if _is(value, cls):
-            return value  # type: ignore[no-any-return]
-        return cls._of(cls._read(value.to_dict(), place, strict=strict))
-
     def to_dict(self) -> Dict[str, Any]:
         """What `json.dumps` takes as it is, without the fields that are None.
 
         It shares no mutable object with the instance.
         """
-        values = {name: getattr(self, name) for name in self._fields}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: _unshared(value) for name, value in values.items() if value is not None}
 
     def __eq__(self, other: object) -> bool:
@@ -527,16 +533,27 @@ class _Record:
 
     def __repr__(self) -> str:
         shown = []
-        for name, declared in self._fields.items():
-            value = getattr(self, name)
+        for name, declared in self.__dataclass_fields__.items():
+            value, show = getattr(self, name), declared.metadata.get("shown", repr)
             if value is not None:
-                shown.append("%s=%s" % (name, declared.metadata["rule"].shown(value)))
+                shown.append("%s=%s" % (name, show(value)))
         return "%s(%s)" % (type(self).__name__, ", ".join(shown))
 
 
-_R = TypeVar("_R", bound=_Record)
-_Q = TypeVar("_Q", bound="_Request")
-_A = TypeVar("_A", bound="_Answer")
+class _Answer(_Record):
+    """What the platform sends."""
+
+    _ignores_unknown = True
+
+    @classmethod
+    def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
+        """Checks every field and copies what it keeps.
+
+        `strict` refuses words that this version does not know, and termination fields that do not
+        fit the status; without it they are kept as they came. Raises ValidationError, whose `path`
+        names the place.
+        """
+        return cls._made(data, strict=strict)
 
 
 def _unshared(value: Any) -> Any:
@@ -549,61 +566,23 @@ def _unshared(value: Any) -> Any:
     return value
 
 
-class _Request(_Record):
-    """What is sent. Unknown fields are refused: a misspelt option must not be dropped silently."""
-
-    @classmethod
-    def from_dict(cls: Type[_Q], data: Mapping[str, Any]) -> _Q:
-        """Checks every field and copies what it keeps.
-
-        Raises ValidationError, whose `path` names the place.
-        """
-        return cls._of(cls._read(data, ()))
-
-    @classmethod
-    def _checked(cls, data: _Values, place: _Place, wire: bool, strict: bool) -> _Values:
-        for name in data:
-            if name not in cls._fields:
-                known = ", ".join(cls._fields)
-                raise _invalid((*place, name), "is not one of the fields " + known)
-        return super()._checked(data, place, wire, strict)
-
-
-class _Answer(_Record):
-    """What the platform sends. Unknown fields are ignored."""
-
-    @classmethod
-    def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
-        """Checks every field and copies what it keeps.
-
-        `strict` refuses words that this version does not know, and termination fields that do not
-        fit the status; without it they are kept as they came. Raises ValidationError, whose `path`
-        names the place.
-        """
-        return cls._of(cls._read(data, (), strict=strict))
-
-
-def _nested(record: Type[_Request], booleans: str = "") -> Dict[str, _Rule]:
-    """The rule of a field that holds one of the types: in `from_dict`, also a mapping."""
-    expected = "must be %sa %s" % (booleans, record.__name__)
-
-    def convert(value: Any, place: _Place) -> Any:
-        if _is(value, _MappingABC):
-            return record._of(record._read(value, place))
-        return value
+def _inner(record: Type[_Record], booleans: str = "") -> _Values:
+    """The rule of a field that holds one of the types."""
 
     def check(value: Any, place: _Place) -> Any:
         if booleans and type(value) is bool:
             return value
-        if not record._is_instance(value):
+        own = record._own(value, place)
+        if own is None:
+            expected = "must be %sa %s" % (booleans, record.__name__)
             raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
-        return record._own(value, place)
+        return own
 
-    return _rule(check, convert=convert)
+    return _rule(check, record=record)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ResourceLimits(_Request):
+class ResourceLimits(_Record):
     """What a backend may use. Integers from 0.
 
     `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used
@@ -618,7 +597,7 @@ class ResourceLimits(_Request):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Executable(_Request):
+class Executable(_Record):
     """What runs: its mount (a name, or whether there is one), its environment, its limits.
 
     `env` holds strings, and none of the names that the platform sets itself (`PORT`,
@@ -628,13 +607,11 @@ class Executable(_Request):
 
     mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))
     env: Optional[Mapping[str, str]] = field(default=None, metadata=_rule(_env, shown=_hidden))
-    resource_limits: Optional[ResourceLimits] = field(
-        default=None, metadata=_nested(ResourceLimits)
-    )
+    resource_limits: Optional[ResourceLimits] = field(default=None, metadata=_inner(ResourceLimits))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class SpawnConfig(_Request):
+class SpawnConfig(_Record):
     """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
 
     The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for
@@ -645,11 +622,11 @@ class SpawnConfig(_Request):
     cluster: Optional[str] = field(default=None, metadata=_rule(_text))
     lifetime_limit_seconds: Optional[int] = field(default=None, metadata=_rule(_int32))
     max_idle_seconds: Optional[int] = field(default=None, metadata=_rule(_int32))
-    executable: Optional[Executable] = field(default=None, metadata=_nested(Executable))
+    executable: Optional[Executable] = field(default=None, metadata=_inner(Executable))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ConnectRequest(_Request):
+class ConnectRequest(_Record):
     """Which backend is wanted.
 
     `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is
@@ -659,7 +636,7 @@ class ConnectRequest(_Request):
 
     key: Optional[str] = field(default=None, metadata=_rule(_key))
     spawn: Optional[Union[bool, SpawnConfig]] = field(
-        default=None, metadata=_nested(SpawnConfig, "true, false or ")
+        default=None, metadata=_inner(SpawnConfig, "true, false or ")
     )
     user: Optional[str] = field(default=None, metadata=_rule(_text))
     auth: Optional[Mapping[str, Any]] = field(default=None, metadata=_rule(_auth, shown=_hidden))
@@ -680,11 +657,11 @@ class ConnectResponse(_Answer):
 
     backend_id: str = field(metadata=_rule(_string))
     spawned: bool = field(metadata=_rule(_boolean))
-    status: BackendStatus = field(metadata=_rule(_string, words=_STATUSES))
+    status: BackendStatus = field(metadata=_known(_STATUSES))
     token: str = field(metadata=_rule(_string, shown=_hidden))
-    url: str = field(metadata=_rule(_string, shown=_quoted_origin))
-    status_url: str = field(metadata=_rule(_string, shown=_quoted_origin))
-    ready_url: str = field(default="", metadata=_rule(_string, shown=_quoted_origin))
+    url: str = field(metadata=_rule(_string, shown=_origin))
+    status_url: str = field(metadata=_rule(_string, shown=_origin))
+    ready_url: str = field(default="", metadata=_rule(_string, shown=_origin))
     secret_token: Optional[str] = field(default=None, metadata=_rule(_string, shown=_hidden))
 
 
@@ -692,14 +669,10 @@ class ConnectResponse(_Answer):
 class BackendState(_Answer):
     """A backend's status since `time` (ISO 8601); from `terminating` on, what is known of why."""
 
-    status: BackendStatus = field(metadata=_rule(_string, words=_STATUSES))
-    time: str = field(metadata=_rule(_string, convert=_time_from_milliseconds))
-    termination_reason: Optional[TerminationReason] = field(
-        default=None, metadata=_rule(_reason, words=_REASONS)
-    )
-    termination_kind: Optional[TerminationKind] = field(
-        default=None, metadata=_rule(_string, words=_KINDS)
-    )
+    status: BackendStatus = field(metadata=_known(_STATUSES))
+    time: str = field(metadata=_rule(_time))
+    termination_reason: Optional[TerminationReason] = field(default=None, metadata=_known(_REASONS))
+    termination_kind: Optional[TerminationKind] = field(default=None, metadata=_known(_KINDS))
     exit_error: Optional[bool] = field(default=None, metadata=_rule(_boolean))
 
     @property
@@ -712,10 +685,6 @@ class BackendState(_Answer):
         """Whether it has ended; `terminating` and `hard-terminating` are on the way there."""
         return self.status == "terminated"
 
-    @property
-    def _is_ending(self) -> bool:
-        return self.status in _ENDING
-
     @classmethod
     def _check_together(cls, values: _Values, place: _Place) -> None:
         status = values["status"]
@@ -726,10 +695,8 @@ class BackendState(_Answer):
                 raise _invalid((*place, name), "does not belong to status " + status)
 
 
-# Metadata is there once the decorator has run. (A class or a field without a rule ends here.)
-for _class in (*_Request.__subclasses__(), *_Answer.__subclasses__()):
-    _class._fields = {each.name: each for each in fields(_class)}  # type: ignore[arg-type]
-    if not all("rule" in each.metadata for each in _class._fields.values()):
+for _class in (ResourceLimits, Executable, SpawnConfig, ConnectRequest, *_Answer.__subclasses__()):
+    if not all("check" in each.metadata for each in fields(_class)):
         raise TypeError("each field of %s needs a rule in its metadata" % _class.__name__)
 
 
@@ -1971,7 +1938,7 @@ def _wait_until_ready(
             for state in new:
                 if on_status is not None:
                     on_status(state)
-            if watch.latest is not None and watch.latest._is_ending:
+            if watch.latest is not None and watch.latest.status in _ENDING:
                 raise _terminated(watch.latest)
             if present is not None and present.is_ready:
                 return present
@@ -2047,18 +2014,19 @@ def _setting(name: str, value: Any) -> str:
 
 
 def _as_request(request: Any) -> ConnectRequest:
-    if ConnectRequest._is_instance(request):
-        return ConnectRequest._own(request)
-    return ConnectRequest() if request is None else ConnectRequest.from_dict(request)
+    if request is None:
+        return ConnectRequest()
+    return ConnectRequest._own(request) or ConnectRequest.from_dict(request)
 
 
 def _own_backend(backend: Any) -> _Backend:
     """A ConnectResponse of this copy of the module, or a plain string."""
     if isinstance(backend, str):
         return _setting("backend", backend)
-    if not ConnectResponse._is_instance(backend):
+    own = ConnectResponse._own(backend)
+    if own is None:
         raise TypeError("backend must be a ConnectResponse or a string, not " + _kind(backend))
-    return ConnectResponse._own(backend, strict=False)
+    return own
 
 
 def _check_callback(on_status: Any) -> None:

@@ -94,10 +94,18 @@ class JamsocketTimeout(JamsocketError, TimeoutError):
 class BackendTerminated(JamsocketError):
     """The backend is terminating or terminated, as `state` says, so it will never be ready."""
     state: 'BackendState'
+_R = TypeVar("_R", bound="_Record")
+_A = TypeVar("_A", bound="_Answer")
 
 class _Record:
     """What the six types share."""
     def __post_init__(self) -> None: ...
+    @classmethod
+    def from_dict(cls: Type[_R], data: Mapping[str, Any]) -> _R:
+        """Checks every field and copies what it keeps.
+
+        Raises ValidationError, whose `path` names the place.
+        """
     def to_dict(self) -> Dict[str, Any]:
         """What `json.dumps` takes as it is, without the fields that are None.
 
@@ -106,20 +114,9 @@ class _Record:
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
-_Q = TypeVar("_Q", bound="_Request")
-_A = TypeVar("_A", bound="_Answer")
-
-class _Request(_Record):
-    """What is sent. Unknown fields are refused: a misspelt option must not be dropped silently."""
-    @classmethod
-    def from_dict(cls: Type[_Q], data: Mapping[str, Any]) -> _Q:
-        """Checks every field and copies what it keeps.
-
-        Raises ValidationError, whose `path` names the place.
-        """
 
 class _Answer(_Record):
-    """What the platform sends. Unknown fields are ignored."""
+    """What the platform sends."""
     @classmethod
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
         """Checks every field and copies what it keeps.
@@ -130,7 +127,7 @@ class _Answer(_Record):
         """
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ResourceLimits(_Request):
+class ResourceLimits(_Record):
     """What a backend may use. Integers from 0.
 
     `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used
@@ -143,7 +140,7 @@ class ResourceLimits(_Request):
     disk_limit_bytes: Optional[int] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Executable(_Request):
+class Executable(_Record):
     """What runs: its mount (a name, or whether there is one), its environment, its limits.
 
     `env` holds strings, and none of the names that the platform sets itself (`PORT`,
@@ -155,7 +152,7 @@ class Executable(_Request):
     resource_limits: Optional[ResourceLimits] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
-class SpawnConfig(_Request):
+class SpawnConfig(_Record):
     """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
 
     The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for
@@ -168,7 +165,7 @@ class SpawnConfig(_Request):
     executable: Optional[Executable] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ConnectRequest(_Request):
+class ConnectRequest(_Record):
     """Which backend is wanted.
 
     `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is
