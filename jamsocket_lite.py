@@ -115,11 +115,6 @@ _KINDS = ("soft", "hard")
 _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "internal_error")
 
 
-def _rank(status: str) -> int:
-    """The place of a status in the lifecycle; -1 for one that this version does not know."""
-    return _RANKS.get(status, -1)
-
-
 # ---- Errors ----------------------------------------------------------------------------------
 
 
@@ -1683,20 +1678,11 @@ class _Address:
 _OnStatus = Optional[Callable[[BackendState], None]]
 
 
-class _Pauses:
+def _pauses(first: float, longest: float) -> Generator[float, None, None]:
     """Growing pauses, shortened by chance, so that a crowd does not come back at once."""
-
-    def __init__(self, first: float, longest: float) -> None:
-        self._first = self._next = first
-        self._longest = longest
-
-    def start_small(self) -> None:
-        self._next = self._first
-
-    def next(self) -> float:
-        pause = self._next
-        self._next = min(2 * pause, self._longest)
-        return pause * (1 - os.urandom(1)[0] / 1024)
+    while True:
+        yield first * (1 - os.urandom(1)[0] / 1024)
+        first = min(2 * first, longest)
 
 
 def _patience(error: JamsocketError) -> float:
@@ -1715,7 +1701,9 @@ def _patience(error: JamsocketError) -> float:
     return 0.0
 
 
-_Update = Tuple[List[BackendState], Optional[BackendState]]  # new states; what is so now
+def _rank(state: Optional[BackendState]) -> int:
+    """Its place in the lifecycle; -1 for none, and for one that this version does not know."""
+    return -1 if state is None else _RANKS.get(state.status, -1)
 
 
 class _Watch:
@@ -1734,40 +1722,39 @@ class _Watch:
         self._address, self._deadline, self._decides = address, deadline, decides
         now = time.monotonic()
         self.latest: Optional[BackendState] = None
-        self._highest = -1  # its rank
+        self.ready: Optional[BackendState] = None  # once it counts
         self._unknown: Set[int] = set()  # hashes of the unknown statuses that were told
         self._last_failure = ""
+        self._start_small()
 
         self._stream: Optional[_EventStream] = None
         self._stream_due = now
-        self._stream_pauses = _Pauses(0.1, 5.0)
         self._events = _Events()
         self._told: Optional[BackendState] = None  # the last state that this stream told
-        self._told_ready = math.inf  # when it first told `ready`
+        self._told_ready = math.inf  # since when that is `ready`
 
-        self._status_pauses = _Pauses(0.5, 2.0)
-        self._status_due = now if ask_first else now + self._status_pauses.next()
+        self._status_due = now if ask_first else now + next(self._status_pauses)
         self._not_before = self._asked = now  # a 429's Retry-After; when the last call was made
-        self._has_asked = False
         self._failures = 0  # of status calls, in a row
-        self._failing_since = math.inf  # in the same way
-        self._failing_patience = 0.0
+        self._patience: Optional[float] = None  # with the last failure, if that is not over
+        self._borne_until = math.inf
 
-    def updates(self) -> Generator[_Update, None, None]:
-        """Looks at the stream and the status call in turn, until the deadline."""
+    def _start_small(self) -> None:
+        self._stream_pauses, self._status_pauses = _pauses(0.1, 5.0), _pauses(0.5, 2.0)
+
+    def updates(self) -> Generator[List[BackendState], None, None]:
+        """Looks at the stream and the status call in turn, until the deadline: the new states."""
         try:
             while self._deadline.remaining():
                 now = time.monotonic()
-                if self._status_due <= now:
-                    yield self._ask()
-                elif self._stream is None and self._stream_due <= now:
+                status_due = max(self._status_due, self._not_before)
+                if status_due <= now:
+                    yield from self._ask()
+                elif self._stream_due <= now:
                     self._open()
                 else:
-                    due = self._status_due
-                    if self._stream is None:
-                        due = min(due, self._stream_due)
-                    seconds = min(due - now, self._deadline.remaining())
-                    yield self._listen(seconds), None
+                    seconds = min(status_due, self._stream_due) - now
+                    yield self._listen(min(seconds, self._deadline.remaining()))
         finally:
             if self._stream is not None:
                 self._stream.close()
@@ -1790,31 +1777,26 @@ class _Watch:
         """Those of the states that are new."""
         new = []
         for state in states:
-            rank, code = _rank(state.status), hash(state.status)
-            if rank > self._highest:
-                self._highest, self.latest = rank, state
+            code = hash(state.status)
+            if _rank(state) > _rank(self.latest):
+                self.latest = state
                 new.append(state)
-            elif rank < 0 and code not in self._unknown and len(self._unknown) < 1000:
+            elif _rank(state) < 0 and code not in self._unknown and len(self._unknown) < 1000:
                 self._unknown.add(code)  # no word: a server may send any number of long ones
                 self.latest = self.latest or state
                 new.append(state)
         if new:
-            self._stream_pauses.start_small()
-            self._status_pauses.start_small()
+            self._start_small()
         return new
-
-    # The stream:
 
     def _open(self) -> None:
         self._events = _Events(self._events.last_id, self._events.retry)
         try:
             attempt = self._deadline.nearer(self.ATTEMPT)
             self._stream = self._address.listen(self._events, attempt, self._deadline)
+            self._stream_due = math.inf
         except JamsocketError as error:
             self._lose_stream(error)
-            used_up_its_time = isinstance(error, JamsocketTimeout)
-            if used_up_its_time or (_patience(error) == 0 and not self._has_asked):
-                self._ask_at(time.monotonic())
 
     def _lose_stream(self, error: JamsocketError) -> None:
         """A stream's failure ends nothing: the status calls carry on until there is another."""
@@ -1823,12 +1805,15 @@ class _Watch:
             self._stream.close()
             self._stream = None
         now = time.monotonic()
-        asked_for = min(self._events.retry, 5.0)
+        pause = max(next(self._stream_pauses), min(self._events.retry, 5.0))
         if isinstance(error, RateLimitError):
-            asked_for = error.retry_after or 0.0
-        self._stream_due = now + max(self._stream_pauses.next(), asked_for)
-        if self._told is not None:
-            self._ask_at(min(self._status_due, now + self._status_pauses.next()))
+            pause = max(pause, error.retry_after or 0.0)
+        self._stream_due = now + pause
+        is_refused = self.latest is None and _patience(error) == 0
+        if is_refused or isinstance(error, JamsocketTimeout):
+            self._status_due = now  # it goes before the next attempt
+        elif self._told is not None:
+            self._status_due = min(self._status_due, now + next(self._status_pauses))
         self._told, self._told_ready = None, math.inf
 
     def _listen(self, seconds: float) -> List[BackendState]:
@@ -1841,32 +1826,24 @@ class _Watch:
         except JamsocketError as error:
             self._lose_stream(error)
             return []
-        states = [state for state in map(_state_in, events) if state is not None]
-        new = self._learn(states)
+        states = list(filter(None, map(_state_in, events)))
         if states:
-            self._stream_told(states)
-        return new
+            self._hear(states)
+        return self._learn(states)
 
-    def _stream_told(self, states: List[BackendState]) -> None:
-        self._failing_since = math.inf
-        was_ready = self._told is not None and self._told.is_ready
-        self._told = states[-1]
-        if was_ready and self._told.is_ready:
+    def _hear(self, states: List[BackendState]) -> None:
+        now, before, self._told = time.monotonic(), self._told, states[-1]
+        self._patience = None
+        if before is not None and before.status == self._told.status:
             return
-        now = time.monotonic()
         self._told_ready = now if self._told.is_ready else math.inf
+        self._status_due = self._asked + self.CHECK
         if self._decides and any(state.is_ready for state in states):
-            self._ask_at(now)
-        else:
-            self._ask_at(self._asked + self.CHECK)
+            self._status_due = now
 
-    # The status call:
-
-    def _ask_at(self, moment: float) -> None:
-        self._status_due = max(moment, self._not_before)
-
-    def _ask(self) -> _Update:
-        self._asked, self._has_asked = time.monotonic(), True
+    def _ask(self) -> Generator[List[BackendState], None, None]:
+        """Makes the status call. What is here of the stream is read before its word counts."""
+        self._asked, self._status_due = time.monotonic(), math.inf
         # It may be slow rather than dead.
         seconds = self.ATTEMPT * min(1 + self._failures, 3)
         if self._told is not None and not self._decides:
@@ -1874,48 +1851,41 @@ class _Watch:
         try:
             state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
         except JamsocketError as error:
-            new = self._listen(0.0)
-            if new and _patience(error) == 0:
-                self._ask_at(time.monotonic())  # what has come is told first
-                return new, None
-            return new, self._failed(error)
-        new = self._listen(0.0)
-        self._failures, self._failing_since = 0, math.inf
-        new += self._learn([state])
-        if self._told is not None and _rank(state.status) >= _rank(self._told.status):
-            self._ask_at(self._asked + self.CHECK)
+            yield self._listen(0.0)
+            self._bear(error)
+            yield []
+            return
+        new = self._listen(0.0) + self._learn([state])
+        self._failures, self._patience = 0, None
+        if state.is_ready:
+            self.ready = state
+        if self._told is not None and _rank(state) >= _rank(self._told):
+            due = self._asked + self.CHECK
         else:
-            self._ask_at(self._next_moment())
-        return new, state
+            due = time.monotonic() + next(self._status_pauses)
+        self._status_due = min(self._status_due, due)
+        yield new
 
-    def _failed(self, error: JamsocketError) -> Optional[BackendState]:
-        """The stream's `ready`, where it counts instead. Raises what is not borne any longer."""
+    def _bear(self, error: JamsocketError) -> None:
+        """Raises a failure of the status call, or says when that is due again."""
         self._failures += 1
         self._note(error)
         patience = _patience(error)
-        if self._failing_since == math.inf or patience != self._failing_patience:
-            self._failing_since, self._failing_patience = self._asked, patience
-        if self._asked >= self._failing_since + patience:
+        if patience != self._patience:
+            self._patience, self._borne_until = patience, self._asked + patience
+        if self._asked >= self._borne_until:
             raise error
+        due = time.monotonic() + next(self._status_pauses)
         settled = self._told_ready + 2.0  # from then on a stream's `ready` can count by itself
         is_404 = isinstance(error, HTTPError) and error.status == 404
-        if self._asked >= settled and not is_404:
-            return self._told
+        if self._asked < settled:
+            due = min(due, settled)
+        elif not is_404:
+            self.ready = self._told
         if isinstance(error, RateLimitError):
             self._not_before = time.monotonic() + (error.retry_after or 0.0)
         # The last call falls on the end of the patience.
-        moments = [self._next_moment(), self._failing_since + patience]
-        if settled > self._asked:
-            moments.append(settled)
-        self._ask_at(min(moments))
-        return None
-
-    def _next_moment(self) -> float:
-        """When to ask again, at the pace without a stream."""
-        now = time.monotonic()
-        if self._asked <= self._told_ready < math.inf:
-            return now  # the stream told `ready` while the call was under way
-        return now + self._status_pauses.next()
+        self._status_due = min(self._status_due, due, self._borne_until)
 
 
 def _state_in(event: str) -> Optional[BackendState]:
@@ -1934,14 +1904,14 @@ def _wait_until_ready(
         raise _terminated(_ending_state(address, deadline, on_status, connected))
     watch = _Watch(address, deadline, decides=True, ask_first=connected == "ready")
     with closing(watch.updates()) as updates:
-        for new, present in updates:
+        for new in updates:
             for state in new:
                 if on_status is not None:
                     on_status(state)
             if watch.latest is not None and watch.latest.status in _ENDING:
                 raise _terminated(watch.latest)
-            if present is not None and present.is_ready:
-                return present
+            if watch.ready is not None:
+                return watch.ready
     raise watch.timeout()
 
 
@@ -1949,12 +1919,12 @@ def _ending_state(
     address: _Address, deadline: _Deadline, on_status: _OnStatus, connected: str
 ) -> BackendState:
     """What one status call tells of a backend that is ending by the connect's answer."""
-    try:
+    known = BackendState.from_dict({"status": connected, "time": ""}, strict=False)
+    state = known
+    with suppress(JamsocketError):
         state = address.ask(deadline.nearer(_Watch.ATTEMPT), fresh=True)
-    except JamsocketError:
-        state = None
-    if state is None or _rank(state.status) < _rank(connected):
-        return BackendState.from_dict({"status": connected, "time": ""}, strict=False)
+    if state is known or _rank(state) < _rank(known):
+        return known
     if on_status is not None:
         on_status(state)
     return state
@@ -1971,7 +1941,7 @@ def _each_state(address: _Address, deadline: _Deadline) -> Generator[BackendStat
     """Each state once, until `terminated`."""
     watch = _Watch(address, deadline, decides=False)
     with closing(watch.updates()) as updates:
-        for new, _ in updates:
+        for new in updates:
             for state in new:
                 yield state
                 if state.is_terminated:
@@ -2138,7 +2108,7 @@ class _Client:
         """
         deadline = _Deadline(_seconds(timeout))
         _check_callback(on_status)
-        wanted, pauses = _as_request(request), _Pauses(0.1, 2.0)
+        wanted, pauses = _as_request(request), _pauses(0.1, 2.0)
         response, state = None, None
         told: Set[Tuple[str, str]] = set()
 
@@ -2162,7 +2132,7 @@ class _Client:
                 if not isinstance(error, BackendTerminated) or response is None or response.spawned:
                     raise
                 state = error.state
-            time.sleep(min(pauses.next(), deadline.remaining()))
+            time.sleep(min(next(pauses), deadline.remaining()))
 
     def terminate(self, backend: _Backend, *, hard: bool = False, timeout: _Timeout = None) -> None:
         """Ends a backend: softly, with time to clean up, or `hard`. Sent once.
