@@ -119,12 +119,9 @@ _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "inte
 
 
 class JamsocketError(Exception):
-    """The base of all errors of this module. No text of theirs shows a secret.
+    """The base of all errors of this module. No text of theirs shows a secret."""
 
-    `response` is the answer to the connect before it, where `connect_and_wait` raised the error.
-    """
-
-    response: "Optional[ConnectResponse]" = None
+    response: "Optional[ConnectResponse]" = None  # the connect's, in `connect_and_wait`
     _permanent = False  # whether it will not pass by itself, inside a wait
 
     def __init__(self, message: str = "", **carried: Any) -> None:
@@ -146,12 +143,9 @@ class JamsocketError(Exception):
 
 
 class ValidationError(JamsocketError, ValueError):
-    """Data that breaks the types' rules.
+    """Data that breaks the types' rules."""
 
-    `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`.
-    """
-
-    path: str = ""
+    path: str = ""  # where: `spawn.executable.env.PATH`, `auth.roles[0]`
 
 
 class ConfigurationError(JamsocketError, ValueError):
@@ -169,16 +163,12 @@ class ProtocolError(JamsocketError):
 
 
 class HTTPError(JamsocketError):
-    """The server answered with status 400 or above.
-
-    `code` and `request_id` are the platform's (Plane's `kind` and `id`), `retry_after` is in
-    seconds.
-    """
+    """The server answered with status 400 or above."""
 
     status: int = 0
-    code: Optional[str] = None
+    code: Optional[str] = None  # the platform's; Plane's `kind`
     request_id: Optional[str] = None
-    retry_after: Optional[float] = None
+    retry_after: Optional[float] = None  # seconds
 
 
 class AuthenticationError(HTTPError):
@@ -186,16 +176,13 @@ class AuthenticationError(HTTPError):
 
 
 class RateLimitError(HTTPError):
-    """Status 429: too many requests; `retry_after` says how long to stay away, if it is known."""
+    """Status 429: too many requests."""
 
 
 class JamsocketTimeout(JamsocketError, TimeoutError):
-    """The deadline passed, in whatever phase.
+    """The deadline passed, in whatever phase."""
 
-    `last_state` is the latest state that a wait or a stream saw.
-    """
-
-    last_state: "Optional[BackendState]" = None
+    last_state: "Optional[BackendState]" = None  # that a wait or a stream saw
 
 
 class BackendTerminated(JamsocketError):
@@ -258,20 +245,15 @@ def _is_unicode(text: str) -> bool:
 
 
 def _string(value: Any, place: _Place) -> str:
-    if type(value) is str:
-        return value
     if not _is(value, str):
         raise _invalid(place, "must be a string, not %s" % _kind(value))
     return str.__str__(value)  # the plain value, also of a member of an Enum
 
 
 def _text(value: Any, place: _Place) -> str:
-    """A string that is sent: the platform's database holds neither NUL nor lone surrogates."""
     text = _string(value, place)
-    if "\0" in text:
-        raise _invalid(place, "holds a NUL character, which the platform refuses")
-    if not _is_unicode(text):
-        raise _invalid(place, "holds a lone surrogate, which is no Unicode text")
+    if "\0" in text or not _is_unicode(text):
+        raise _invalid(place, "holds NUL or a lone surrogate, which the platform refuses")
     return text
 
 
@@ -342,19 +324,14 @@ def _env(value: Any, place: _Place) -> Dict[str, str]:
     return env
 
 
-def _auth(value: Any, place: _Place) -> Dict[str, Any]:
+def _auth(value: Any, place: _Place) -> Any:
     """A copy of what JSON can carry."""
-    # Far more than anyone nests, far less than what exhausts a parser's stack.
-    most_levels = 100
-    # A list that holds itself twice on each level would double that often.
-    most_values = 100000
+    most_levels, most_values = 100, 100000  # it may hold itself
     beyond = "goes beyond %d levels or %d values, or holds itself" % (most_levels, most_values)
-    values = 0
+    budget = iter(range(most_values))
 
     def copy(value: Any, place: _Place) -> Any:
-        nonlocal values
-        values += 1
-        if values > most_values:
+        if next(budget, None) is None:
             raise _invalid(place, beyond)
         if value is None or type(value) is bool:
             return value
@@ -377,8 +354,7 @@ def _auth(value: Any, place: _Place) -> Dict[str, Any]:
             return {_text(key, (*place, key)): copy(item, (*place, key)) for key, item in items}
         raise _invalid(place, "must be something that JSON can carry, not %s" % _kind(value))
 
-    copied: Dict[str, Any] = copy(_mapping(value, place), place)
-    return copied
+    return copy(_mapping(value, place), place)
 
 
 def _time(value: Any, place: _Place) -> str:

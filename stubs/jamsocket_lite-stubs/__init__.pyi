@@ -43,20 +43,14 @@ TerminationReason = Literal[
 ]
 
 class JamsocketError(Exception):
-    """The base of all errors of this module. No text of theirs shows a secret.
-
-    `response` is the answer to the connect before it, where `connect_and_wait` raised the error.
-    """
-    response: 'Optional[ConnectResponse]'
+    """The base of all errors of this module. No text of theirs shows a secret."""
+    response: 'Optional[ConnectResponse]'  # the connect's, in `connect_and_wait`
     def __init__(self, message: str = "", **carried: Any) -> None: ...
     def __reduce__(self) -> Any: ...
 
 class ValidationError(JamsocketError, ValueError):
-    """Data that breaks the types' rules.
-
-    `path` says where: `spawn.executable.env.PATH`, `auth.roles[0]`.
-    """
-    path: str
+    """Data that breaks the types' rules."""
+    path: str  # where: `spawn.executable.env.PATH`, `auth.roles[0]`
 
 class ConfigurationError(JamsocketError, ValueError):
     """Missing or malformed credentials, environment, url, port or timeout; https without `ssl`."""
@@ -68,32 +62,25 @@ class ProtocolError(JamsocketError):
     """An answer that is not the API's: not JSON, of the wrong shape, too large, a redirect."""
 
 class HTTPError(JamsocketError):
-    """The server answered with status 400 or above.
-
-    `code` and `request_id` are the platform's (Plane's `kind` and `id`), `retry_after` is in
-    seconds.
-    """
+    """The server answered with status 400 or above."""
     status: int
-    code: Optional[str]
+    code: Optional[str]  # the platform's; Plane's `kind`
     request_id: Optional[str]
-    retry_after: Optional[float]
+    retry_after: Optional[float]  # seconds
 
 class AuthenticationError(HTTPError):
     """Status 401, 403 or 407: the credentials were refused."""
 
 class RateLimitError(HTTPError):
-    """Status 429: too many requests; `retry_after` says how long to stay away, if it is known."""
+    """Status 429: too many requests."""
 
 class JamsocketTimeout(JamsocketError, TimeoutError):
-    """The deadline passed, in whatever phase.
-
-    `last_state` is the latest state that a wait or a stream saw.
-    """
-    last_state: 'Optional[BackendState]'
+    """The deadline passed, in whatever phase."""
+    last_state: 'Optional[BackendState]'  # that a wait or a stream saw
 
 class BackendTerminated(JamsocketError):
     """The backend is terminating or terminated, as `state` says, so it will never be ready."""
-    state: 'BackendState'
+    state: 'BackendState'  # type: ignore[assignment]
 _R = TypeVar("_R", bound="_Record")
 _A = TypeVar("_A", bound="_Answer")
 

@@ -93,7 +93,9 @@ class Stub:
             if isinstance(part, ast.FunctionDef) and is_shown(part.name):
                 parts.append(self.definition(part))
             elif isinstance(part, ast.AnnAssign) and is_shown(ast.unparse(part.target)):
-                parts.append("    " + field_of(part, has_defaults=bool(node.decorator_list)))
+                comment = self.lines[part.lineno - 1].partition("  # ")
+                field = field_of(part, has_defaults=bool(node.decorator_list))
+                parts.append("    " + field + comment[1] + comment[2])
         head = self.definition(node)
         return "\n".join([head, *parts] if not head.endswith(" ...") else [head[:-4], *parts])
 
