@@ -1635,21 +1635,18 @@ class _Address:
 # ---- Waiting ---------------------------------------------------------------------------------
 #
 # The stream wakes, the status call decides. Each has a moment when it is next due, and the loop
-# waits on the stream until the nearer one.
+# waits on the stream until the nearer one. What is here of the stream is read before an answer or
+# a failure of the status call counts.
 #
 #   learned                              then
-#   the stream told a state              it is told; the status call is due in ten seconds
-#   the stream told `ready`              a wait: the status call is due now; its word decides
-#   the status call said `ready`         a wait: done
-#   it said less than the stream told    due again at the pace without a stream
-#   `terminating` or later, from either  a wait: BackendTerminated, with the last that is here
-#   the stream is refused, or breaks     opened again after a pause; after an attempt that used up
-#                                        its time the status call goes first
 #   no stream has told anything          the status call is due after 0.5 s, then in growing pauses
-#   the status call failed               `_patience` says how long that is borne
+#   the stream told a state              the status call is due ten seconds after the last one
+#   it told `ready`                      a wait: due now; its word decides
+#   the status call said less than that  due again at the pace without a stream
+#   it failed                            the same, for as long as `_patience` says
 #   it failed, 2 s after `ready`         a wait: done, where the stream has told nothing since
-#
-# What is here of the stream is read before an answer or a failure of the status call counts.
+#   the stream was refused, or broke     opened again after a pause; after an attempt that used up
+#                                        its time the status call goes first
 
 _OnStatus = Optional[Callable[[BackendState], None]]
 
@@ -1745,7 +1742,7 @@ class _Watch:
         return JamsocketTimeout(text, last_state=self.latest)
 
     def _note(self, error: JamsocketError) -> None:
-        """Keeps a failure for the deadline's text. One that the deadline cut short says less."""
+        """For the deadline's text. What the deadline cut short says less."""
         if self._deadline.remaining() or not self._last_failure:
             self._last_failure = str(error)
 
@@ -1803,19 +1800,17 @@ class _Watch:
             self._lose_stream(error)
             return []
         states = list(filter(None, map(_state_in, events)))
-        if states:
-            self._hear(states)
+        for state in states:
+            if self._told is None:
+                self._status_due = self._asked + self.CHECK
+            if not state.is_ready:
+                self._told_ready = math.inf
+            elif self._told_ready == math.inf:
+                self._told_ready = time.monotonic()
+                if self._decides:
+                    self._status_due = self._told_ready
+            self._told, self._patience = state, None
         return self._learn(states)
-
-    def _hear(self, states: List[BackendState]) -> None:
-        now, before, self._told = time.monotonic(), self._told, states[-1]
-        self._patience = None
-        if before is not None and before.status == self._told.status:
-            return
-        self._told_ready = now if self._told.is_ready else math.inf
-        self._status_due = self._asked + self.CHECK
-        if self._decides and any(state.is_ready for state in states):
-            self._status_due = now
 
     def _ask(self) -> Generator[List[BackendState], None, None]:
         """Makes the status call. What is here of the stream is read before its word counts."""
@@ -1853,10 +1848,9 @@ class _Watch:
             raise error
         due = time.monotonic() + next(self._status_pauses)
         settled = self._told_ready + 2.0  # from then on a stream's `ready` can count by itself
-        is_404 = isinstance(error, HTTPError) and error.status == 404
         if self._asked < settled:
             due = min(due, settled)
-        elif not is_404:
+        elif patience > 2.0:  # no 404
             self.ready = self._told
         if isinstance(error, RateLimitError):
             self._not_before = time.monotonic() + (error.retry_after or 0.0)
