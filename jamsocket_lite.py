@@ -1871,7 +1871,10 @@ def _wait_until_ready(
 ) -> BackendState:
     """Waits for a backend; `connected` is its status by the connect's answer, or ""."""
     if connected in _ENDING:
-        raise _terminated(_ending_state(address, deadline, on_status, connected))
+        state = _ending_state(address, deadline, connected)
+        if on_status is not None:
+            on_status(state)
+        raise _terminated(state)
     watch = _Watch(address, deadline, decides=True, ask_first=connected == "ready")
     with closing(watch.updates()) as updates:
         for new in updates:
@@ -1885,19 +1888,14 @@ def _wait_until_ready(
     raise watch.timeout()
 
 
-def _ending_state(
-    address: _Address, deadline: _Deadline, on_status: _OnStatus, connected: str
-) -> BackendState:
+def _ending_state(address: _Address, deadline: _Deadline, connected: str) -> BackendState:
     """What one status call tells of a backend that is ending by the connect's answer."""
     known = BackendState.from_dict({"status": connected, "time": ""}, strict=False)
-    state = known
     with suppress(JamsocketError):
         state = address.ask(deadline.nearer(_Watch.ATTEMPT), fresh=True)
-    if state is known or _rank(state) < _rank(known):
-        return known
-    if on_status is not None:
-        on_status(state)
-    return state
+        if _rank(state) >= _rank(known):
+            return state
+    return known
 
 
 def _terminated(state: BackendState) -> BackendTerminated:
