@@ -149,17 +149,17 @@ class ValidationError(JamsocketError, ValueError):
 
 
 class ConfigurationError(JamsocketError, ValueError):
-    """Missing or malformed credentials, environment, url, port or timeout; https without `ssl`."""
+    """Missing or malformed credentials, urls, settings; https without `ssl`."""
 
     _permanent = True
 
 
 class NetworkError(JamsocketError, OSError):
-    """No whole answer: name lookup, refused, reset, cut short, TLS, a proxy's refusal."""
+    """No whole answer: no such name, refused, cut short, TLS, a proxy."""
 
 
 class ProtocolError(JamsocketError):
-    """An answer that is not the API's: not JSON, of the wrong shape, too large, a redirect."""
+    """An answer that is not the API's: no JSON, too large, a redirect."""
 
 
 class HTTPError(JamsocketError):
@@ -186,7 +186,7 @@ class JamsocketTimeout(JamsocketError, TimeoutError):
 
 
 class BackendTerminated(JamsocketError):
-    """The backend is terminating or terminated, as `state` says, so it will never be ready."""
+    """The backend is ending or has ended, so it will never be ready."""
 
     state: "BackendState" = None  # type: ignore[assignment]
 
@@ -202,7 +202,7 @@ _Check = Callable[[Any, _Place], Any]
 
 
 def _invalid(place: _Place, problem: str) -> ValidationError:
-    """The error for a place: `spawn.executable.env.PATH`, `auth.roles[0]`, `auth['a b']`."""
+    """The error for a place: `spawn.tag`, `auth.roles[0]`, `auth['a b']`."""
     path = ""
     for step in place:
         if isinstance(step, str) and step.isidentifier():
@@ -246,20 +246,20 @@ def _is_unicode(text: str) -> bool:
 
 def _string(value: Any, place: _Place) -> str:
     if not _is(value, str):
-        raise _invalid(place, "must be a string, not %s" % _kind(value))
+        raise _invalid(place, "must be a string, not " + _kind(value))
     return str.__str__(value)  # the plain value, also of a member of an Enum
 
 
 def _text(value: Any, place: _Place) -> str:
     text = _string(value, place)
     if "\0" in text or not _is_unicode(text):
-        raise _invalid(place, "holds NUL or a lone surrogate, which the platform refuses")
+        raise _invalid(place, "holds NUL or a lone surrogate, which are refused")
     return text
 
 
 def _boolean(value: Any, place: _Place) -> bool:
     if type(value) is not bool:
-        raise _invalid(place, "must be true or false, not %s" % _kind(value))
+        raise _invalid(place, "must be true or false, not " + _kind(value))
     return value
 
 
@@ -284,11 +284,11 @@ def _mapping(value: Any, place: _Place) -> Dict[str, Any]:
     """A plain dict of our own with the mapping's items."""
     most = 100000  # a foreign mapping may have no end
     if not _is(value, _MappingABC):
-        raise _invalid(place, "must be a mapping, not %s" % _kind(value))
+        raise _invalid(place, "must be a mapping, not " + _kind(value))
     copied: Dict[str, Any] = {}
     for count, key in enumerate(value):
         if not _is(key, str):
-            raise _invalid(place, "must have strings as keys, not %s" % _kind(key))
+            raise _invalid(place, "must have strings as keys, not " + _kind(key))
         if count >= most:
             raise _invalid(place, "must have at most %d items" % most)
         copied[str.__str__(key)] = value[key]
@@ -306,7 +306,7 @@ def _mount(value: Any, place: _Place) -> Union[str, bool]:
     if type(value) is bool:
         return value
     if not _is(value, str):
-        raise _invalid(place, "must be a string, true or false, not %s" % _kind(value))
+        raise _invalid(place, "must be true, false or a string, not " + _kind(value))
     return _text(value, place)
 
 
@@ -327,7 +327,7 @@ def _env(value: Any, place: _Place) -> Dict[str, str]:
 def _auth(value: Any, place: _Place) -> Any:
     """A copy of what JSON can carry."""
     most_levels, most_values = 100, 100000  # it may hold itself
-    beyond = "goes beyond %d levels or %d values, or holds itself" % (most_levels, most_values)
+    beyond = "has over %d levels or %d values" % (most_levels, most_values)
     budget = iter(range(most_values))
 
     def copy(value: Any, place: _Place) -> Any:
@@ -339,11 +339,11 @@ def _auth(value: Any, place: _Place) -> Any:
             return _text(value, place)
         if _is(value, int):
             if not -(2**63) <= int.__int__(value) < 2**64:
-                raise _invalid(place, "must be an integer of 64 bits, not a longer one")
+                raise _invalid(place, "must be an integer of at most 64 bits")
             return int.__int__(value)
         if _is(value, float):
             if not math.isfinite(float.__float__(value)):
-                raise _invalid(place, "must be a finite number: JSON has no nan or infinity")
+                raise _invalid(place, "must be finite: JSON has no nan or infinity")
             return float.__float__(value)
         if len(place) > most_levels:
             raise _invalid(place, beyond)
@@ -352,7 +352,7 @@ def _auth(value: Any, place: _Place) -> Any:
         if _is(value, _MappingABC):
             items = _mapping(value, place).items()
             return {_text(key, (*place, key)): copy(item, (*place, key)) for key, item in items}
-        raise _invalid(place, "must be something that JSON can carry, not %s" % _kind(value))
+        raise _invalid(place, "must be what JSON can carry, not " + _kind(value))
 
     return copy(_mapping(value, place), place)
 
@@ -379,8 +379,8 @@ _Values = Dict[str, Any]
 def _rule(check: _Check, **more: Any) -> _Values:
     """A field's metadata.
 
-    More than the check: `shown`, what may be shown of a value; `words`, those that are known, a
-    strict check refuses others; `record`, the type that a mapping becomes in `from_dict`.
+    `words`: a strict check refuses others. `record`: what a mapping becomes in `from_dict`.
+    `shown`: what may be shown of a value.
     """
     return {"check": check, **more}
 
@@ -421,10 +421,7 @@ class _Record:
 
     @classmethod
     def from_dict(cls: Type[_R], data: Mapping[str, Any]) -> _R:
-        """Checks every field and copies what it keeps.
-
-        Raises ValidationError, whose `path` names the place.
-        """
+        """Checks every field and copies what it keeps. Raises ValidationError."""
         return cls._made(data)
 
     @classmethod
@@ -436,7 +433,7 @@ class _Record:
 
     @classmethod
     def _own(cls: Type[_R], value: Any, place: _Place = ()) -> Optional[_R]:
-        """The value, if it is an instance, also of another copy of this module; else None."""
+        """The value, if it is an instance (also of another copy of this module)."""
         if _is(value, cls):
             return value  # type: ignore[no-any-return]
         bases = {base.__name__: vars(base) for base in type(value).__mro__}
@@ -448,7 +445,7 @@ class _Record:
     def _read(cls, data: Any, place: _Place, wire: bool, strict: bool) -> _Values:
         """The values to keep, or a ValidationError, whatever `data` is.
 
-        `wire`: it is no constructor's arguments, but may hold mappings in the place of instances.
+        `wire`: it may hold mappings in the place of instances.
         """
         try:
             return cls._checked(_mapping(data, place), place, wire, strict)
@@ -487,10 +484,7 @@ class _Record:
         """What one field alone does not tell."""
 
     def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None.
-
-        It shares no mutable object with the instance.
-        """
+        """A copy that `json.dumps` takes as it is, without the fields that are None."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: _unshared(value) for name, value in values.items() if value is not None}
 
@@ -518,11 +512,10 @@ class _Answer(_Record):
 
     @classmethod
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
-        """Checks every field and copies what it keeps.
+        """Checks every field and copies what it keeps. Raises ValidationError.
 
         `strict` refuses words that this version does not know, and termination fields that do not
-        fit the status; without it they are kept as they came. Raises ValidationError, whose `path`
-        names the place.
+        fit the status; without it they are kept as they came.
         """
         return cls._made(data, strict=strict)
 
@@ -556,8 +549,8 @@ def _inner(record: Type[_Record], booleans: str = "") -> _Values:
 class ResourceLimits(_Record):
     """What a backend may use. Integers from 0.
 
-    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used
-    (100 is one whole core, 255 the most), `cpu_time_limit` in seconds; memory and disk in bytes.
+    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it (100: one core; 255
+    is the most), `cpu_time_limit` in seconds; memory and disk in bytes.
     """
 
     cpu_period: Optional[int] = field(default=None, metadata=_rule(_int64))
@@ -571,9 +564,7 @@ class ResourceLimits(_Record):
 class Executable(_Record):
     """What runs: its mount (a name, or whether there is one), its environment, its limits.
 
-    `env` holds strings, and none of the names that the platform sets itself (`PORT`,
-    `SESSION_BACKEND_ID`, `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN`,
-    `JAMSOCKET_SERVICE`). Treat it as read-only.
+    `env` is to be treated as read-only. Names that the platform sets itself are refused (`PORT`).
     """
 
     mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))
@@ -583,10 +574,9 @@ class Executable(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
+    """How a backend is started. The limits are whole seconds, below 2**31.
 
-    The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for
-    300 seconds where `spawn` is not a SpawnConfig.
+    Where `spawn` is no SpawnConfig, a backend is ended once it has idled for 300 seconds.
     """
 
     tag: Optional[str] = field(default=None, metadata=_rule(_text))
@@ -598,11 +588,10 @@ class SpawnConfig(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectRequest(_Record):
-    """Which backend is wanted.
+    """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is
-    started. `spawn`: how to start it, or False (with a key) never to start one. `user` and `auth`
-    are handed to the backend; `auth` is what JSON can carry, to be treated as read-only.
+    `key`: 1 to 128 characters. `spawn`: how to start one, or False (with a key) never to. `user`
+    and `auth` are handed to the backend; `auth` is what JSON can carry, and is read-only.
     """
 
     key: Optional[str] = field(default=None, metadata=_rule(_key))
@@ -620,10 +609,10 @@ class ConnectRequest(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectResponse(_Answer):
-    """A backend to talk to. `repr` does not show its secrets: the tokens, the paths of its urls.
+    """A backend to talk to. The tokens and the paths of its urls are secrets.
 
-    `spawned` says whether this call started it. `ready_url` is a page for browsers that sends them
-    on once the backend is ready, or "".
+    `spawned`: whether this call started it. `ready_url`: "", or a page that sends browsers on once
+    it is ready.
     """
 
     backend_id: str = field(metadata=_rule(_string))
@@ -638,7 +627,7 @@ class ConnectResponse(_Answer):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BackendState(_Answer):
-    """A backend's status since `time` (ISO 8601); from `terminating` on, what is known of why."""
+    """A backend's status since `time` (ISO 8601) and, where it ends, why."""
 
     status: BackendStatus = field(metadata=_known(_STATUSES))
     time: str = field(metadata=_rule(_time))
@@ -653,7 +642,7 @@ class BackendState(_Answer):
 
     @property
     def is_terminated(self) -> bool:
-        """Whether it has ended; `terminating` and `hard-terminating` are on the way there."""
+        """Whether it has ended, not only begun to."""
         return self.status == "terminated"
 
     @classmethod
@@ -1675,15 +1664,14 @@ def _patience(error: JamsocketError) -> float:
 
 
 def _rank(state: Optional[BackendState]) -> int:
-    """Its place in the lifecycle; -1 for none, and for one that this version does not know."""
+    """Its place in the lifecycle; -1 for none, and for an unknown one."""
     return -1 if state is None else _RANKS.get(state.status, -1)
 
 
 class _Watch:
     """A wait, or a stream, under way.
 
-    `decides`: whether a stream's `ready` has the status call made. `ask_first`: whether that call
-    goes before the first stream.
+    `decides`: a stream's `ready` has the status call made. `ask_first`: it goes before the stream.
     """
 
     ATTEMPT = 2.0  # seconds for opening a stream, and for a first status call
@@ -1696,27 +1684,28 @@ class _Watch:
         now = time.monotonic()
         self.latest: Optional[BackendState] = None
         self.ready: Optional[BackendState] = None  # once it counts
-        self._unknown: Set[int] = set()  # hashes of the unknown statuses that were told
+        self._unknown: Set[int] = set()  # hashes of the unknown statuses
         self._last_failure = ""
         self._start_small()
 
         self._stream: Optional[_EventStream] = None
         self._stream_due = now
         self._events = _Events()
-        self._told: Optional[BackendState] = None  # the last state that this stream told
+        self._told: Optional[BackendState] = None  # the last one, by this stream
         self._told_ready = math.inf  # since when that is `ready`
 
         self._status_due = now if ask_first else now + next(self._status_pauses)
-        self._not_before = self._asked = now  # a 429's Retry-After; when the last call was made
+        self._asked = now  # when the last call was made
+        self._not_before = now  # by a 429's Retry-After
         self._failures = 0  # of status calls, in a row
-        self._patience: Optional[float] = None  # with the last failure, if that is not over
+        self._patience: Optional[float] = None  # with what goes on failing
         self._borne_until = math.inf
 
     def _start_small(self) -> None:
         self._stream_pauses, self._status_pauses = _pauses(0.1, 5.0), _pauses(0.5, 2.0)
 
     def updates(self) -> Generator[List[BackendState], None, None]:
-        """Looks at the stream and the status call in turn, until the deadline: the new states."""
+        """The new states as they become known, until the deadline."""
         try:
             while self._deadline.remaining():
                 now = time.monotonic()
@@ -1772,7 +1761,7 @@ class _Watch:
             self._lose_stream(error)
 
     def _lose_stream(self, error: JamsocketError) -> None:
-        """A stream's failure ends nothing: the status calls carry on until there is another."""
+        """A stream's failure ends nothing: the status calls carry on."""
         self._note(error)
         if self._stream is not None:
             self._stream.close()
@@ -1813,10 +1802,9 @@ class _Watch:
         return self._learn(states)
 
     def _ask(self) -> Generator[List[BackendState], None, None]:
-        """Makes the status call. What is here of the stream is read before its word counts."""
+        """Makes the status call. Its word counts after what is here of the stream."""
         self._asked, self._status_due = time.monotonic(), math.inf
-        # It may be slow rather than dead.
-        seconds = self.ATTEMPT * min(1 + self._failures, 3)
+        seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow, not dead
         if self._told is not None and not self._decides:
             seconds = self.ATTEMPT  # a stream that tells is not kept waiting
         try:
@@ -1847,7 +1835,7 @@ class _Watch:
         if self._asked >= self._borne_until:
             raise error
         due = time.monotonic() + next(self._status_pauses)
-        settled = self._told_ready + 2.0  # from then on a stream's `ready` can count by itself
+        settled = self._told_ready + 2.0  # then `ready` can count by itself
         if self._asked < settled:
             due = min(due, settled)
         elif patience > 2.0:  # no 404
@@ -1889,7 +1877,7 @@ def _wait_until_ready(
 
 
 def _ending_state(address: _Address, deadline: _Deadline, connected: str) -> BackendState:
-    """What one status call tells of a backend that is ending by the connect's answer."""
+    """What one status call tells of a backend that is ending, as is known."""
     known = BackendState.from_dict({"status": connected, "time": ""}, strict=False)
     with suppress(JamsocketError):
         state = address.ask(deadline.nearer(_Watch.ATTEMPT), fresh=True)

@@ -53,13 +53,13 @@ class ValidationError(JamsocketError, ValueError):
     path: str  # where: `spawn.executable.env.PATH`, `auth.roles[0]`
 
 class ConfigurationError(JamsocketError, ValueError):
-    """Missing or malformed credentials, environment, url, port or timeout; https without `ssl`."""
+    """Missing or malformed credentials, urls, settings; https without `ssl`."""
 
 class NetworkError(JamsocketError, OSError):
-    """No whole answer: name lookup, refused, reset, cut short, TLS, a proxy's refusal."""
+    """No whole answer: no such name, refused, cut short, TLS, a proxy."""
 
 class ProtocolError(JamsocketError):
-    """An answer that is not the API's: not JSON, of the wrong shape, too large, a redirect."""
+    """An answer that is not the API's: no JSON, too large, a redirect."""
 
 class HTTPError(JamsocketError):
     """The server answered with status 400 or above."""
@@ -79,7 +79,7 @@ class JamsocketTimeout(JamsocketError, TimeoutError):
     last_state: 'Optional[BackendState]'  # that a wait or a stream saw
 
 class BackendTerminated(JamsocketError):
-    """The backend is terminating or terminated, as `state` says, so it will never be ready."""
+    """The backend is ending or has ended, so it will never be ready."""
     state: 'BackendState'  # type: ignore[assignment]
 _R = TypeVar("_R", bound="_Record")
 _A = TypeVar("_A", bound="_Answer")
@@ -89,15 +89,9 @@ class _Record:
     def __post_init__(self) -> None: ...
     @classmethod
     def from_dict(cls: Type[_R], data: Mapping[str, Any]) -> _R:
-        """Checks every field and copies what it keeps.
-
-        Raises ValidationError, whose `path` names the place.
-        """
+        """Checks every field and copies what it keeps. Raises ValidationError."""
     def to_dict(self) -> Dict[str, Any]:
-        """What `json.dumps` takes as it is, without the fields that are None.
-
-        It shares no mutable object with the instance.
-        """
+        """A copy that `json.dumps` takes as it is, without the fields that are None."""
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
@@ -106,19 +100,18 @@ class _Answer(_Record):
     """What the platform sends."""
     @classmethod
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
-        """Checks every field and copies what it keeps.
+        """Checks every field and copies what it keeps. Raises ValidationError.
 
         `strict` refuses words that this version does not know, and termination fields that do not
-        fit the status; without it they are kept as they came. Raises ValidationError, whose `path`
-        names the place.
+        fit the status; without it they are kept as they came.
         """
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
     """What a backend may use. Integers from 0.
 
-    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it that may be used
-    (100 is one whole core, 255 the most), `cpu_time_limit` in seconds; memory and disk in bytes.
+    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it (100: one core; 255
+    is the most), `cpu_time_limit` in seconds; memory and disk in bytes.
     """
     cpu_period: Optional[int] = None
     cpu_period_percent: Optional[int] = None
@@ -130,9 +123,7 @@ class ResourceLimits(_Record):
 class Executable(_Record):
     """What runs: its mount (a name, or whether there is one), its environment, its limits.
 
-    `env` holds strings, and none of the names that the platform sets itself (`PORT`,
-    `SESSION_BACKEND_ID`, `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN`,
-    `JAMSOCKET_SERVICE`). Treat it as read-only.
+    `env` is to be treated as read-only. Names that the platform sets itself are refused (`PORT`).
     """
     mount: Optional[Union[str, bool]] = None
     env: Optional[Mapping[str, str]] = None
@@ -140,10 +131,9 @@ class Executable(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
+    """How a backend is started. The limits are whole seconds, below 2**31.
 
-    The two limits are whole seconds from 0 to 2**31 - 1. The platform ends a backend that idles for
-    300 seconds where `spawn` is not a SpawnConfig.
+    Where `spawn` is no SpawnConfig, a backend is ended once it has idled for 300 seconds.
     """
     tag: Optional[str] = None
     cluster: Optional[str] = None
@@ -153,11 +143,10 @@ class SpawnConfig(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectRequest(_Record):
-    """Which backend is wanted.
+    """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `key`: 1 to 128 characters; the running backend that holds it is taken, otherwise one is
-    started. `spawn`: how to start it, or False (with a key) never to start one. `user` and `auth`
-    are handed to the backend; `auth` is what JSON can carry, to be treated as read-only.
+    `key`: 1 to 128 characters. `spawn`: how to start one, or False (with a key) never to. `user`
+    and `auth` are handed to the backend; `auth` is what JSON can carry, and is read-only.
     """
     key: Optional[str] = None
     spawn: Optional[Union[bool, SpawnConfig]] = None
@@ -166,10 +155,10 @@ class ConnectRequest(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectResponse(_Answer):
-    """A backend to talk to. `repr` does not show its secrets: the tokens, the paths of its urls.
+    """A backend to talk to. The tokens and the paths of its urls are secrets.
 
-    `spawned` says whether this call started it. `ready_url` is a page for browsers that sends them
-    on once the backend is ready, or "".
+    `spawned`: whether this call started it. `ready_url`: "", or a page that sends browsers on once
+    it is ready.
     """
     backend_id: str
     spawned: bool
@@ -182,7 +171,7 @@ class ConnectResponse(_Answer):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class BackendState(_Answer):
-    """A backend's status since `time` (ISO 8601); from `terminating` on, what is known of why."""
+    """A backend's status since `time` (ISO 8601) and, where it ends, why."""
     status: BackendStatus
     time: str
     termination_reason: Optional[TerminationReason] = None
@@ -193,7 +182,7 @@ class BackendState(_Answer):
         """Whether it can be used."""
     @property
     def is_terminated(self) -> bool:
-        """Whether it has ended; `terminating` and `hard-terminating` are on the way there."""
+        """Whether it has ended, not only begun to."""
 _SslContext = Optional["ssl.SSLContext"]
 _OnStatus = Optional[Callable[[BackendState], None]]
 _API_URL = "https://api.jamsocket.com"
