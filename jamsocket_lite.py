@@ -282,15 +282,14 @@ _percent = functools.partial(_integer, 255)
 
 def _mapping(value: Any, place: _Place) -> Dict[str, Any]:
     """A plain dict of our own with the mapping's items."""
-    most = 100000  # a foreign mapping may have no end
     if not _is(value, _MappingABC):
         raise _invalid(place, "must be a mapping, not " + _kind(value))
     copied: Dict[str, Any] = {}
     for count, key in enumerate(value):
         if not _is(key, str):
             raise _invalid(place, "must have strings as keys, not " + _kind(key))
-        if count >= most:
-            raise _invalid(place, "must have at most %d items" % most)
+        if count >= 100000:  # it may have no end
+            raise _invalid(place, "must have at most 100000 items")
         copied[str.__str__(key)] = value[key]
     return copied
 
@@ -361,8 +360,7 @@ def _time(value: Any, place: _Place) -> str:
     """ISO 8601, also of Plane's milliseconds since the epoch."""
     if not _is_integer(value):
         return _string(value, place)
-    year_9999 = 253402300799999
-    seconds, milliseconds = divmod(_integer(year_9999, value, place), 1000)
+    seconds, milliseconds = divmod(_integer(253402300799999, value, place), 1000)  # 9999 AD
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".%03dZ" % milliseconds
 
 
@@ -464,9 +462,7 @@ class _Record:
         values: _Values = {}
         for name, declared in cls.__dataclass_fields__.items():
             rule, value, at = declared.metadata, data.get(name), (*place, name)
-            if value is None:
-                if declared.default is MISSING:
-                    raise _invalid(at, "must be given, and not be None")
+            if value is None and declared.default is not MISSING:
                 values[name] = declared.default
                 continue
             if wire and "record" in rule and _is(value, _MappingABC):

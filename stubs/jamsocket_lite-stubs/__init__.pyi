@@ -80,7 +80,7 @@ class JamsocketTimeout(JamsocketError, TimeoutError):
 
 class BackendTerminated(JamsocketError):
     """The backend is ending or has ended, so it will never be ready."""
-    state: 'BackendState'  # type: ignore[assignment]
+    state: 'BackendState'
 _R = TypeVar("_R", bound="_Record")
 _A = TypeVar("_A", bound="_Answer")
 

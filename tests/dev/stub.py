@@ -93,9 +93,9 @@ class Stub:
             if isinstance(part, ast.FunctionDef) and is_shown(part.name):
                 parts.append(self.definition(part))
             elif isinstance(part, ast.AnnAssign) and is_shown(ast.unparse(part.target)):
-                comment = self.lines[part.lineno - 1].partition("  # ")
+                comment = re.search(r"  # (?!type:).*", self.lines[part.lineno - 1])
                 field = field_of(part, has_defaults=bool(node.decorator_list))
-                parts.append("    " + field + comment[1] + comment[2])
+                parts.append("    " + field + (comment.group() if comment else ""))
         head = self.definition(node)
         return "\n".join([head, *parts] if not head.endswith(" ...") else [head[:-4], *parts])
 
