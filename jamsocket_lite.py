@@ -368,23 +368,19 @@ def _time(value: Any, place: _Place) -> str:
 #
 # A field is declared once: its rule stands in its `metadata`, and the constructor, `from_dict`,
 # `to_dict` and `repr` go by it. (`dataclasses.field` itself, because type checkers know it.)
+# Beside the check a rule has `shown`, what may be shown of a value; `words`, if a strict check
+# refuses others; `record`, if it is a type that in `from_dict` may come as a mapping.
 
 _R = TypeVar("_R", bound="_Record")
 _A = TypeVar("_A", bound="_Answer")
 _Values = Dict[str, Any]
 
 
-def _rule(check: _Check, **more: Any) -> _Values:
-    """A field's metadata.
-
-    `words`: a strict check refuses others. `record`: what a mapping becomes in `from_dict`.
-    `shown`: what may be shown of a value.
-    """
-    return {"check": check, **more}
+def _rule(check: _Check, shown: Callable[[Any], str] = repr, **more: Any) -> _Values:
+    return {"check": check, "shown": shown, **more}
 
 
 def _known(words: Tuple[str, ...]) -> _Values:
-    """The rule of a field that holds a word."""
     # The document says `key_expired`; the platform, its dev server and Plane send `keyexpired`.
     spellings = {word.replace("_", ""): word for word in words}
 
@@ -406,6 +402,10 @@ def _origin(url: str) -> str:
     if parts:
         return parts.group(1) + parts.group(2)
     return url and "…"
+
+
+_SECRET = _rule(_string, _hidden)
+_URL = _rule(_string, _origin)
 
 
 class _Record:
@@ -455,12 +455,11 @@ class _Record:
 
     @classmethod
     def _checked(cls, data: _Values, place: _Place, wire: bool, strict: bool) -> _Values:
+        known, values = cls.__dataclass_fields__, {}
         for name in data:
-            if name not in cls.__dataclass_fields__ and not cls._ignores_unknown:
-                known = ", ".join(cls.__dataclass_fields__)
-                raise _invalid((*place, name), "is not one of the fields " + known)
-        values: _Values = {}
-        for name, declared in cls.__dataclass_fields__.items():
+            if name not in known and not cls._ignores_unknown:
+                raise _invalid((*place, name), "is none of the fields " + ", ".join(known))
+        for name, declared in known.items():
             rule, value, at = declared.metadata, data.get(name), (*place, name)
             if value is None and declared.default is not MISSING:
                 values[name] = declared.default
@@ -495,9 +494,9 @@ class _Record:
     def __repr__(self) -> str:
         shown = []
         for name, declared in self.__dataclass_fields__.items():
-            value, show = getattr(self, name), declared.metadata.get("shown", repr)
+            value = getattr(self, name)
             if value is not None:
-                shown.append("%s=%s" % (name, show(value)))
+                shown.append("%s=%s" % (name, declared.metadata["shown"](value)))
         return "%s(%s)" % (type(self).__name__, ", ".join(shown))
 
 
@@ -527,8 +526,6 @@ def _unshared(value: Any) -> Any:
 
 
 def _inner(record: Type[_Record], booleans: str = "") -> _Values:
-    """The rule of a field that holds one of the types."""
-
     def check(value: Any, place: _Place) -> Any:
         if booleans and type(value) is bool:
             return value
@@ -564,7 +561,7 @@ class Executable(_Record):
     """
 
     mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))
-    env: Optional[Mapping[str, str]] = field(default=None, metadata=_rule(_env, shown=_hidden))
+    env: Optional[Mapping[str, str]] = field(default=None, metadata=_rule(_env, _hidden))
     resource_limits: Optional[ResourceLimits] = field(default=None, metadata=_inner(ResourceLimits))
 
 
@@ -595,7 +592,7 @@ class ConnectRequest(_Record):
         default=None, metadata=_inner(SpawnConfig, "true, false or ")
     )
     user: Optional[str] = field(default=None, metadata=_rule(_text))
-    auth: Optional[Mapping[str, Any]] = field(default=None, metadata=_rule(_auth, shown=_hidden))
+    auth: Optional[Mapping[str, Any]] = field(default=None, metadata=_rule(_auth, _hidden))
 
     @classmethod
     def _check_together(cls, values: _Values, place: _Place) -> None:
@@ -614,11 +611,11 @@ class ConnectResponse(_Answer):
     backend_id: str = field(metadata=_rule(_string))
     spawned: bool = field(metadata=_rule(_boolean))
     status: BackendStatus = field(metadata=_known(_STATUSES))
-    token: str = field(metadata=_rule(_string, shown=_hidden))
-    url: str = field(metadata=_rule(_string, shown=_origin))
-    status_url: str = field(metadata=_rule(_string, shown=_origin))
-    ready_url: str = field(default="", metadata=_rule(_string, shown=_origin))
-    secret_token: Optional[str] = field(default=None, metadata=_rule(_string, shown=_hidden))
+    token: str = field(metadata=_SECRET)
+    url: str = field(metadata=_URL)
+    status_url: str = field(metadata=_URL)
+    ready_url: str = field(default="", metadata=_URL)
+    secret_token: Optional[str] = field(default=None, metadata=_SECRET)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
