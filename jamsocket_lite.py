@@ -274,12 +274,6 @@ def _integer(highest: int, value: Any, place: _Place) -> int:
     return number
 
 
-# The server's types: of the `..._seconds` fields, and of bytes and cpu times.
-_int32 = functools.partial(_integer, 2**31 - 1)
-_int64 = functools.partial(_integer, 2**63 - 1)
-_percent = functools.partial(_integer, 255)
-
-
 def _mapping(value: Any, place: _Place) -> Dict[str, Any]:
     """A plain dict of our own with the mapping's items."""
     if not _is(value, _MappingABC):
@@ -404,6 +398,10 @@ def _origin(url: str) -> str:
     return url and "…"
 
 
+_INT8 = _rule(functools.partial(_integer, 2**8 - 1))  # the server's types
+_INT32 = _rule(functools.partial(_integer, 2**31 - 1))
+_INT64 = _rule(functools.partial(_integer, 2**63 - 1))
+_TEXT = _rule(_text)
 _SECRET = _rule(_string, _hidden)
 _URL = _rule(_string, _origin)
 
@@ -540,42 +538,32 @@ def _inner(record: Type[_Record], booleans: str = "") -> _Values:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use. Integers from 0.
+    """What a backend may use. `cpu_period_percent`: 100 is one core; 255 is the most."""
 
-    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it (100: one core; 255
-    is the most), `cpu_time_limit` in seconds; memory and disk in bytes.
-    """
-
-    cpu_period: Optional[int] = field(default=None, metadata=_rule(_int64))
-    cpu_period_percent: Optional[int] = field(default=None, metadata=_rule(_percent))
-    cpu_time_limit: Optional[int] = field(default=None, metadata=_rule(_int64))
-    memory_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_int64))
-    disk_limit_bytes: Optional[int] = field(default=None, metadata=_rule(_int64))
+    cpu_period: Optional[int] = field(default=None, metadata=_INT64)  # microseconds
+    cpu_period_percent: Optional[int] = field(default=None, metadata=_INT8)
+    cpu_time_limit: Optional[int] = field(default=None, metadata=_INT64)  # seconds
+    memory_limit_bytes: Optional[int] = field(default=None, metadata=_INT64)
+    disk_limit_bytes: Optional[int] = field(default=None, metadata=_INT64)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Record):
-    """What runs: its mount (a name, or whether there is one), its environment, its limits.
+    """What runs. `env` is read-only, without names that the platform sets itself (`PORT`)."""
 
-    `env` is to be treated as read-only. Names that the platform sets itself are refused (`PORT`).
-    """
-
-    mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))
+    mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))  # its name
     env: Optional[Mapping[str, str]] = field(default=None, metadata=_rule(_env, _hidden))
     resource_limits: Optional[ResourceLimits] = field(default=None, metadata=_inner(ResourceLimits))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started. The limits are whole seconds, below 2**31.
+    """How a backend is started. (Without one it is ended once it has idled for 300 seconds.)"""
 
-    Where `spawn` is no SpawnConfig, a backend is ended once it has idled for 300 seconds.
-    """
-
-    tag: Optional[str] = field(default=None, metadata=_rule(_text))
-    cluster: Optional[str] = field(default=None, metadata=_rule(_text))
-    lifetime_limit_seconds: Optional[int] = field(default=None, metadata=_rule(_int32))
-    max_idle_seconds: Optional[int] = field(default=None, metadata=_rule(_int32))
+    tag: Optional[str] = field(default=None, metadata=_TEXT)
+    cluster: Optional[str] = field(default=None, metadata=_TEXT)
+    lifetime_limit_seconds: Optional[int] = field(default=None, metadata=_INT32)
+    max_idle_seconds: Optional[int] = field(default=None, metadata=_INT32)
     executable: Optional[Executable] = field(default=None, metadata=_inner(Executable))
 
 
@@ -583,15 +571,15 @@ class SpawnConfig(_Record):
 class ConnectRequest(_Record):
     """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `key`: 1 to 128 characters. `spawn`: how to start one, or False (with a key) never to. `user`
-    and `auth` are handed to the backend; `auth` is what JSON can carry, and is read-only.
+    `spawn`: how to start it, or False, never to. `user` and `auth` are handed to it; `auth` is what
+    JSON can carry, and is read-only.
     """
 
     key: Optional[str] = field(default=None, metadata=_rule(_key))
     spawn: Optional[Union[bool, SpawnConfig]] = field(
         default=None, metadata=_inner(SpawnConfig, "true, false or ")
     )
-    user: Optional[str] = field(default=None, metadata=_rule(_text))
+    user: Optional[str] = field(default=None, metadata=_TEXT)
     auth: Optional[Mapping[str, Any]] = field(default=None, metadata=_rule(_auth, _hidden))
 
     @classmethod
@@ -602,19 +590,15 @@ class ConnectRequest(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectResponse(_Answer):
-    """A backend to talk to. The tokens and the paths of its urls are secrets.
-
-    `spawned`: whether this call started it. `ready_url`: "", or a page that sends browsers on once
-    it is ready.
-    """
+    """A backend to talk to. The tokens and the paths of its urls are secrets."""
 
     backend_id: str = field(metadata=_rule(_string))
-    spawned: bool = field(metadata=_rule(_boolean))
+    spawned: bool = field(metadata=_rule(_boolean))  # by this call
     status: BackendStatus = field(metadata=_known(_STATUSES))
     token: str = field(metadata=_SECRET)
     url: str = field(metadata=_URL)
     status_url: str = field(metadata=_URL)
-    ready_url: str = field(default="", metadata=_URL)
+    ready_url: str = field(default="", metadata=_URL)  # sends browsers on, once it is ready
     secret_token: Optional[str] = field(default=None, metadata=_SECRET)
 
 

@@ -108,33 +108,23 @@ class _Answer(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use. Integers from 0.
-
-    `cpu_period` is in microseconds, `cpu_period_percent` the percentage of it (100: one core; 255
-    is the most), `cpu_time_limit` in seconds; memory and disk in bytes.
-    """
-    cpu_period: Optional[int] = None
+    """What a backend may use. `cpu_period_percent`: 100 is one core; 255 is the most."""
+    cpu_period: Optional[int] = None  # microseconds
     cpu_period_percent: Optional[int] = None
-    cpu_time_limit: Optional[int] = None
+    cpu_time_limit: Optional[int] = None  # seconds
     memory_limit_bytes: Optional[int] = None
     disk_limit_bytes: Optional[int] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Record):
-    """What runs: its mount (a name, or whether there is one), its environment, its limits.
-
-    `env` is to be treated as read-only. Names that the platform sets itself are refused (`PORT`).
-    """
-    mount: Optional[Union[str, bool]] = None
+    """What runs. `env` is read-only, without names that the platform sets itself (`PORT`)."""
+    mount: Optional[Union[str, bool]] = None  # its name
     env: Optional[Mapping[str, str]] = None
     resource_limits: Optional[ResourceLimits] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started. The limits are whole seconds, below 2**31.
-
-    Where `spawn` is no SpawnConfig, a backend is ended once it has idled for 300 seconds.
-    """
+    """How a backend is started. (Without one it is ended once it has idled for 300 seconds.)"""
     tag: Optional[str] = None
     cluster: Optional[str] = None
     lifetime_limit_seconds: Optional[int] = None
@@ -145,8 +135,8 @@ class SpawnConfig(_Record):
 class ConnectRequest(_Record):
     """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `key`: 1 to 128 characters. `spawn`: how to start one, or False (with a key) never to. `user`
-    and `auth` are handed to the backend; `auth` is what JSON can carry, and is read-only.
+    `spawn`: how to start it, or False, never to. `user` and `auth` are handed to it; `auth` is what
+    JSON can carry, and is read-only.
     """
     key: Optional[str] = None
     spawn: Optional[Union[bool, SpawnConfig]] = None
@@ -155,18 +145,14 @@ class ConnectRequest(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectResponse(_Answer):
-    """A backend to talk to. The tokens and the paths of its urls are secrets.
-
-    `spawned`: whether this call started it. `ready_url`: "", or a page that sends browsers on once
-    it is ready.
-    """
+    """A backend to talk to. The tokens and the paths of its urls are secrets."""
     backend_id: str
-    spawned: bool
+    spawned: bool  # by this call
     status: BackendStatus
     token: str
     url: str
     status_url: str
-    ready_url: str = ''
+    ready_url: str = ''  # sends browsers on, once it is ready
     secret_token: Optional[str] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
