@@ -121,7 +121,7 @@ _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "inte
 class JamsocketError(Exception):
     """The base of all errors of this module. No text of theirs shows a secret."""
 
-    response: "Optional[ConnectResponse]" = None  # the connect's, in `connect_and_wait`
+    response: "Optional[ConnectResponse]" = None  # of `connect_and_wait`
     _permanent = False  # whether it will not pass by itself, inside a wait
 
     def __init__(self, message: str = "", **carried: Any) -> None:
@@ -149,17 +149,17 @@ class ValidationError(JamsocketError, ValueError):
 
 
 class ConfigurationError(JamsocketError, ValueError):
-    """Missing or malformed credentials, urls, settings; https without `ssl`."""
+    """Missing or malformed settings; https without `ssl`."""
 
     _permanent = True
 
 
 class NetworkError(JamsocketError, OSError):
-    """No whole answer: no such name, refused, cut short, TLS, a proxy."""
+    """No whole answer: refused, reset, cut short, TLS."""
 
 
 class ProtocolError(JamsocketError):
-    """An answer that is not the API's: no JSON, too large, a redirect."""
+    """An answer that is not the API's."""
 
 
 class HTTPError(JamsocketError):
@@ -253,7 +253,7 @@ def _string(value: Any, place: _Place) -> str:
 def _text(value: Any, place: _Place) -> str:
     text = _string(value, place)
     if "\0" in text or not _is_unicode(text):
-        raise _invalid(place, "holds NUL or a lone surrogate, which are refused")
+        raise _invalid(place, "must not hold NUL or lone surrogates")
     return text
 
 
@@ -299,7 +299,7 @@ def _mount(value: Any, place: _Place) -> Union[str, bool]:
     if type(value) is bool:
         return value
     if not _is(value, str):
-        raise _invalid(place, "must be true, false or a string, not " + _kind(value))
+        raise _invalid(place, "must be a string or boolean, not " + _kind(value))
     return _text(value, place)
 
 
@@ -336,7 +336,7 @@ def _auth(value: Any, place: _Place) -> Any:
             return int.__int__(value)
         if _is(value, float):
             if not math.isfinite(float.__float__(value)):
-                raise _invalid(place, "must be finite: JSON has no nan or infinity")
+                raise _invalid(place, "must be a finite number, as JSON has")
             return float.__float__(value)
         if len(place) > most_levels:
             raise _invalid(place, beyond)
@@ -354,8 +354,9 @@ def _time(value: Any, place: _Place) -> str:
     """ISO 8601, also of Plane's milliseconds since the epoch."""
     if not _is_integer(value):
         return _string(value, place)
-    seconds, milliseconds = divmod(_integer(253402300799999, value, place), 1000)  # 9999 AD
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".%03dZ" % milliseconds
+    in_year_9999 = 253402300799999
+    seconds, milliseconds = divmod(_integer(in_year_9999, value, place), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(seconds)) + "%03dZ" % milliseconds
 
 
 # ---- Types -----------------------------------------------------------------------------------
@@ -429,7 +430,7 @@ class _Record:
 
     @classmethod
     def _own(cls: Type[_R], value: Any, place: _Place = ()) -> Optional[_R]:
-        """The value, if it is an instance (also of another copy of this module)."""
+        """The value, if it is an instance, also of another copy of the module."""
         if _is(value, cls):
             return value  # type: ignore[no-any-return]
         bases = {base.__name__: vars(base) for base in type(value).__mro__}
@@ -477,7 +478,7 @@ class _Record:
         """What one field alone does not tell."""
 
     def to_dict(self) -> Dict[str, Any]:
-        """A copy that `json.dumps` takes as it is, without the fields that are None."""
+        """A copy for `json.dumps`, without the fields that are None."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: _unshared(value) for name, value in values.items() if value is not None}
 
@@ -507,8 +508,8 @@ class _Answer(_Record):
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
         """Checks every field and copies what it keeps. Raises ValidationError.
 
-        `strict` refuses words that this version does not know, and termination fields that do not
-        fit the status; without it they are kept as they came.
+        `strict` refuses words that this version does not know, and termination fields that are
+        missing or do not belong to the status.
         """
         return cls._made(data, strict=strict)
 
@@ -538,27 +539,27 @@ def _inner(record: Type[_Record], booleans: str = "") -> _Values:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use. `cpu_period_percent`: 100 is one core; 255 is the most."""
+    """What a backend may use: the period in microseconds, 100 percent being one core."""
 
-    cpu_period: Optional[int] = field(default=None, metadata=_INT64)  # microseconds
+    cpu_period: Optional[int] = field(default=None, metadata=_INT64)
     cpu_period_percent: Optional[int] = field(default=None, metadata=_INT8)
-    cpu_time_limit: Optional[int] = field(default=None, metadata=_INT64)  # seconds
+    cpu_time_limit: Optional[int] = field(default=None, metadata=_INT64)
     memory_limit_bytes: Optional[int] = field(default=None, metadata=_INT64)
     disk_limit_bytes: Optional[int] = field(default=None, metadata=_INT64)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Record):
-    """What runs. `env` is read-only, without names that the platform sets itself (`PORT`)."""
+    """What runs. `env` is read-only; the platform adds `PORT` and others."""
 
-    mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))  # its name
+    mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))
     env: Optional[Mapping[str, str]] = field(default=None, metadata=_rule(_env, _hidden))
     resource_limits: Optional[ResourceLimits] = field(default=None, metadata=_inner(ResourceLimits))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started. (Without one it is ended once it has idled for 300 seconds.)"""
+    """How a backend is started, and when it is ended again."""
 
     tag: Optional[str] = field(default=None, metadata=_TEXT)
     cluster: Optional[str] = field(default=None, metadata=_TEXT)
@@ -571,8 +572,8 @@ class SpawnConfig(_Record):
 class ConnectRequest(_Record):
     """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `spawn`: how to start it, or False, never to. `user` and `auth` are handed to it; `auth` is what
-    JSON can carry, and is read-only.
+    `spawn`: how to start it; False: never. `user` and `auth` are handed to it. `auth`: what JSON
+    can carry; read-only.
     """
 
     key: Optional[str] = field(default=None, metadata=_rule(_key))
@@ -598,7 +599,7 @@ class ConnectResponse(_Answer):
     token: str = field(metadata=_SECRET)
     url: str = field(metadata=_URL)
     status_url: str = field(metadata=_URL)
-    ready_url: str = field(default="", metadata=_URL)  # sends browsers on, once it is ready
+    ready_url: str = field(default="", metadata=_URL)  # for browsers, until it is ready
     secret_token: Optional[str] = field(default=None, metadata=_SECRET)
 
 
@@ -634,7 +635,7 @@ class BackendState(_Answer):
 
 for _class in (ResourceLimits, Executable, SpawnConfig, ConnectRequest, *_Answer.__subclasses__()):
     if not all("check" in each.metadata for each in fields(_class)):
-        raise TypeError("each field of %s needs a rule in its metadata" % _class.__name__)
+        raise TypeError("a field of %s has no rule" % _class.__name__)
 
 
 # ---- HTTP ------------------------------------------------------------------------------------
@@ -1618,7 +1619,7 @@ _OnStatus = Optional[Callable[[BackendState], None]]
 
 
 def _pauses(first: float, longest: float) -> Generator[float, None, None]:
-    """Growing pauses, shortened by chance, so that a crowd does not come back at once."""
+    """Growing pauses, shortened by chance, for a crowd comes back at once."""
     while True:
         yield first * (1 - os.urandom(1)[0] / 1024)
         first = min(2 * first, longest)
@@ -1629,12 +1630,12 @@ def _patience(error: JamsocketError) -> float:
     if error._permanent:
         return 0.0  # a redirect, a refused certificate, a configuration
     if isinstance(error, (NetworkError, JamsocketTimeout)):
-        return math.inf  # a lost connection, an attempt's time, a cache's answer
+        return math.inf  # a lost connection, a cache's answer
     if isinstance(error, ProtocolError):
         return 5.0  # a maintenance page, half an answer
     if isinstance(error, HTTPError):
         if error.status in (408, 429) or error.status >= 500:
-            return math.inf  # a server or a proxy that is busy, or about to be back
+            return math.inf  # one that is busy, or about to be back
         if error.status == 404:
             return 2.0  # a backend about to exist, a front that reloads
     return 0.0
@@ -1648,10 +1649,10 @@ def _rank(state: Optional[BackendState]) -> int:
 class _Watch:
     """A wait, or a stream, under way.
 
-    `decides`: a stream's `ready` has the status call made. `ask_first`: it goes before the stream.
+    `decides`: a stream's `ready` is due for a status call. `ask_first`: before the stream.
     """
 
-    ATTEMPT = 2.0  # seconds for opening a stream, and for a first status call
+    ATTEMPT = 2.0  # seconds for opening a stream, and a status call
     CHECK = 10.0  # seconds between status calls while a stream tells
 
     def __init__(
@@ -1702,7 +1703,7 @@ class _Watch:
         """The error for the deadline."""
         text = "the deadline passed; nothing was heard of the backend"
         if self.latest is not None:
-            text = "the deadline passed; the backend was last seen " + _word(self.latest.status)
+            text = "the deadline passed; the backend was " + _word(self.latest.status)
         if self._last_failure:
             text += "; the last failure was: " + self._last_failure
         return JamsocketTimeout(text, last_state=self.latest)
@@ -1721,7 +1722,7 @@ class _Watch:
                 self.latest = state
                 new.append(state)
             elif _rank(state) < 0 and code not in self._unknown and len(self._unknown) < 1000:
-                self._unknown.add(code)  # no word: a server may send any number of long ones
+                self._unknown.add(code)  # the words may be long
                 self.latest = self.latest or state
                 new.append(state)
         if new:
@@ -1779,7 +1780,7 @@ class _Watch:
         return self._learn(states)
 
     def _ask(self) -> Generator[List[BackendState], None, None]:
-        """Makes the status call. Its word counts after what is here of the stream."""
+        """Makes the status call; what is here of the stream counts first."""
         self._asked, self._status_due = time.monotonic(), math.inf
         seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow, not dead
         if self._told is not None and not self._decides:
@@ -1803,7 +1804,7 @@ class _Watch:
         yield new
 
     def _bear(self, error: JamsocketError) -> None:
-        """Raises a failure of the status call, or says when that is due again."""
+        """Raises a failure of the status call, or has it made again."""
         self._failures += 1
         self._note(error)
         patience = _patience(error)
@@ -1834,7 +1835,7 @@ def _state_in(event: str) -> Optional[BackendState]:
 def _wait_until_ready(
     address: _Address, deadline: _Deadline, on_status: _OnStatus, connected: str
 ) -> BackendState:
-    """Waits for a backend; `connected` is its status by the connect's answer, or ""."""
+    """Waits for a backend; `connected`: its status by the connect, or ""."""
     if connected in _ENDING:
         state = _ending_state(address, deadline, connected)
         if on_status is not None:

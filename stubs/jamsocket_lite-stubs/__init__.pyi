@@ -44,7 +44,7 @@ TerminationReason = Literal[
 
 class JamsocketError(Exception):
     """The base of all errors of this module. No text of theirs shows a secret."""
-    response: 'Optional[ConnectResponse]'  # the connect's, in `connect_and_wait`
+    response: 'Optional[ConnectResponse]'  # of `connect_and_wait`
     def __init__(self, message: str = "", **carried: Any) -> None: ...
     def __reduce__(self) -> Any: ...
 
@@ -53,13 +53,13 @@ class ValidationError(JamsocketError, ValueError):
     path: str  # where: `spawn.executable.env.PATH`, `auth.roles[0]`
 
 class ConfigurationError(JamsocketError, ValueError):
-    """Missing or malformed credentials, urls, settings; https without `ssl`."""
+    """Missing or malformed settings; https without `ssl`."""
 
 class NetworkError(JamsocketError, OSError):
-    """No whole answer: no such name, refused, cut short, TLS, a proxy."""
+    """No whole answer: refused, reset, cut short, TLS."""
 
 class ProtocolError(JamsocketError):
-    """An answer that is not the API's: no JSON, too large, a redirect."""
+    """An answer that is not the API's."""
 
 class HTTPError(JamsocketError):
     """The server answered with status 400 or above."""
@@ -91,7 +91,7 @@ class _Record:
     def from_dict(cls: Type[_R], data: Mapping[str, Any]) -> _R:
         """Checks every field and copies what it keeps. Raises ValidationError."""
     def to_dict(self) -> Dict[str, Any]:
-        """A copy that `json.dumps` takes as it is, without the fields that are None."""
+        """A copy for `json.dumps`, without the fields that are None."""
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
     def __repr__(self) -> str: ...
@@ -102,29 +102,29 @@ class _Answer(_Record):
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
         """Checks every field and copies what it keeps. Raises ValidationError.
 
-        `strict` refuses words that this version does not know, and termination fields that do not
-        fit the status; without it they are kept as they came.
+        `strict` refuses words that this version does not know, and termination fields that are
+        missing or do not belong to the status.
         """
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use. `cpu_period_percent`: 100 is one core; 255 is the most."""
-    cpu_period: Optional[int] = None  # microseconds
+    """What a backend may use: the period in microseconds, 100 percent being one core."""
+    cpu_period: Optional[int] = None
     cpu_period_percent: Optional[int] = None
-    cpu_time_limit: Optional[int] = None  # seconds
+    cpu_time_limit: Optional[int] = None
     memory_limit_bytes: Optional[int] = None
     disk_limit_bytes: Optional[int] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Record):
-    """What runs. `env` is read-only, without names that the platform sets itself (`PORT`)."""
-    mount: Optional[Union[str, bool]] = None  # its name
+    """What runs. `env` is read-only; the platform adds `PORT` and others."""
+    mount: Optional[Union[str, bool]] = None
     env: Optional[Mapping[str, str]] = None
     resource_limits: Optional[ResourceLimits] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started. (Without one it is ended once it has idled for 300 seconds.)"""
+    """How a backend is started, and when it is ended again."""
     tag: Optional[str] = None
     cluster: Optional[str] = None
     lifetime_limit_seconds: Optional[int] = None
@@ -135,8 +135,8 @@ class SpawnConfig(_Record):
 class ConnectRequest(_Record):
     """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `spawn`: how to start it, or False, never to. `user` and `auth` are handed to it; `auth` is what
-    JSON can carry, and is read-only.
+    `spawn`: how to start it; False: never. `user` and `auth` are handed to it. `auth`: what JSON
+    can carry; read-only.
     """
     key: Optional[str] = None
     spawn: Optional[Union[bool, SpawnConfig]] = None
@@ -152,7 +152,7 @@ class ConnectResponse(_Answer):
     token: str
     url: str
     status_url: str
-    ready_url: str = ''  # sends browsers on, once it is ready
+    ready_url: str = ''  # for browsers, until it is ready
     secret_token: Optional[str] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
