@@ -429,14 +429,15 @@ class _Record:
         return record
 
     @classmethod
-    def _own(cls: Type[_R], value: Any, place: _Place = ()) -> Optional[_R]:
+    def _instance(cls: Type[_R], value: Any, place: _Place = (), booleans: str = "") -> _R:
         """The value, if it is an instance, also of another copy of the module."""
-        if _is(value, cls):
-            return value  # type: ignore[no-any-return]
+        if _is(value, cls) or (booleans and type(value) is bool):
+            return value  # type: ignore
         bases = {base.__name__: vars(base) for base in type(value).__mro__}
-        if "__dataclass_fields__" not in bases.get(cls.__name__, {}):
-            return None
-        return cls._made(value.to_dict(), place, strict=False)
+        if "__dataclass_fields__" in bases.get(cls.__name__, {}):
+            return cls._made(value.to_dict(), place, strict=False)
+        expected = "must be %sa %s" % (booleans, cls.__name__)
+        raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
 
     @classmethod
     def _read(cls, data: Any, place: _Place, wire: bool, strict: bool) -> _Values:
@@ -525,16 +526,7 @@ def _unshared(value: Any) -> Any:
 
 
 def _inner(record: Type[_Record], booleans: str = "") -> _Values:
-    def check(value: Any, place: _Place) -> Any:
-        if booleans and type(value) is bool:
-            return value
-        own = record._own(value, place)
-        if own is None:
-            expected = "must be %sa %s" % (booleans, record.__name__)
-            raise _invalid(place, "%s, not %s" % (expected, _kind(value)))
-        return own
-
-    return _rule(check, record=record)
+    return _rule(functools.partial(record._instance, booleans=booleans), record=record)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -1920,17 +1912,18 @@ def _setting(name: str, value: Any) -> str:
 def _as_request(request: Any) -> ConnectRequest:
     if request is None:
         return ConnectRequest()
-    return ConnectRequest._own(request) or ConnectRequest.from_dict(request)
+    if _is(request, _MappingABC):
+        return ConnectRequest.from_dict(request)
+    return ConnectRequest._instance(request)
 
 
 def _own_backend(backend: Any) -> _Backend:
     """A ConnectResponse of this copy of the module, or a plain string."""
     if isinstance(backend, str):
         return _setting("backend", backend)
-    own = ConnectResponse._own(backend)
-    if own is None:
-        raise TypeError("backend must be a ConnectResponse or a string, not " + _kind(backend))
-    return own
+    with suppress(ValidationError):
+        return ConnectResponse._instance(backend)
+    raise TypeError("backend must be a ConnectResponse or a string, not " + _kind(backend))
 
 
 def _check_callback(on_status: Any) -> None:
