@@ -107,7 +107,6 @@ if sys.version_info >= (3, 8):
 else:  # Python 3.7 has no Literal
     BackendStatus = TerminationKind = TerminationReason = str
 
-# The lifecycle's order: a backend may skip statuses but never goes back.
 _ENDING = ("terminating", "hard-terminating", "terminated")
 _STATUSES = ("scheduled", "loading", "starting", "waiting", "ready", *_ENDING)
 _RANKS = {status: rank for rank, status in enumerate(_STATUSES)}
@@ -1611,7 +1610,7 @@ _OnStatus = Optional[Callable[[BackendState], None]]
 
 
 def _pauses(first: float, longest: float) -> Generator[float, None, None]:
-    """Growing pauses, shortened by chance, for a crowd comes back at once."""
+    """Growing pauses, shortened by chance, so that no crowd comes back."""
     while True:
         yield first * (1 - os.urandom(1)[0] / 1024)
         first = min(2 * first, longest)
@@ -1639,18 +1638,13 @@ def _rank(state: Optional[BackendState]) -> int:
 
 
 class _Watch:
-    """A wait, or a stream, under way.
-
-    `decides`: a stream's `ready` is due for a status call. `ask_first`: before the stream.
-    """
+    """A wait, or a stream, under way. `ask_now`: before there is a stream to hear."""
 
     ATTEMPT = 2.0  # seconds for opening a stream, and a status call
     CHECK = 10.0  # seconds between status calls while a stream tells
 
-    def __init__(
-        self, address: _Address, deadline: _Deadline, *, decides: bool, ask_first: bool = False
-    ) -> None:
-        self._address, self._deadline, self._decides = address, deadline, decides
+    def __init__(self, address: _Address, deadline: _Deadline, waits: bool, ask_now: bool) -> None:
+        self._address, self._deadline, self._waits = address, deadline, waits
         now = time.monotonic()
         self.latest: Optional[BackendState] = None
         self.ready: Optional[BackendState] = None  # once it counts
@@ -1664,7 +1658,7 @@ class _Watch:
         self._told: Optional[BackendState] = None  # the last one, by this stream
         self._told_ready = math.inf  # since when that is `ready`
 
-        self._status_due = now if ask_first else now + next(self._status_pauses)
+        self._status_due = now if ask_now else now + next(self._status_pauses)
         self._asked = now  # when the last call was made
         self._not_before = now  # by a 429's Retry-After
         self._failures = 0  # of status calls, in a row
@@ -1766,7 +1760,7 @@ class _Watch:
                 self._told_ready = math.inf
             elif self._told_ready == math.inf:
                 self._told_ready = time.monotonic()
-                if self._decides:
+                if self._waits:
                     self._status_due = self._told_ready
             self._told, self._patience = state, None
         return self._learn(states)
@@ -1775,7 +1769,7 @@ class _Watch:
         """Makes the status call; what is here of the stream counts first."""
         self._asked, self._status_due = time.monotonic(), math.inf
         seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow, not dead
-        if self._told is not None and not self._decides:
+        if self._told is not None and not self._waits:
             seconds = self.ATTEMPT  # a stream that tells is not kept waiting
         try:
             state = self._address.ask(self._deadline.nearer(seconds), fresh=True)
@@ -1833,7 +1827,7 @@ def _wait_until_ready(
         if on_status is not None:
             on_status(state)
         raise _terminated(state)
-    watch = _Watch(address, deadline, decides=True, ask_first=connected == "ready")
+    watch = _Watch(address, deadline, waits=True, ask_now=connected == "ready")
     with closing(watch.updates()) as updates:
         for new in updates:
             for state in new:
@@ -1865,7 +1859,7 @@ def _terminated(state: BackendState) -> BackendTerminated:
 
 def _each_state(address: _Address, deadline: _Deadline) -> Generator[BackendState, None, None]:
     """Each state once, until `terminated`."""
-    watch = _Watch(address, deadline, decides=False)
+    watch = _Watch(address, deadline, waits=False, ask_now=False)
     with closing(watch.updates()) as updates:
         for new in updates:
             for state in new:
