@@ -118,10 +118,10 @@ _REASONS = ("swept", "external", "key_expired", "lost", "startup_timeout", "inte
 
 
 class JamsocketError(Exception):
-    """The base of all errors of this module. No text of theirs shows a secret."""
+    """The base of all. No text of theirs shows a secret."""
 
     response: "Optional[ConnectResponse]" = None  # of `connect_and_wait`
-    _permanent = False  # whether it will not pass by itself, inside a wait
+    _permanent = False  # it will not pass by itself
 
     def __init__(self, message: str = "", **carried: Any) -> None:
         super().__init__(message)
@@ -187,7 +187,7 @@ class JamsocketTimeout(JamsocketError, TimeoutError):
 class BackendTerminated(JamsocketError):
     """The backend is ending or has ended, so it will never be ready."""
 
-    state: "BackendState" = None  # type: ignore[assignment]
+    state: "BackendState" = None  # type: ignore
 
 
 # ---- Checks ----------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def _mapping(value: Any, place: _Place) -> Dict[str, Any]:
     copied: Dict[str, Any] = {}
     for count, key in enumerate(value):
         if not _is(key, str):
-            raise _invalid(place, "must have strings as keys, not " + _kind(key))
+            raise _invalid(place, "must have string keys, not " + _kind(key))
         if count >= 100000:  # it may have no end
             raise _invalid(place, "must have at most 100000 items")
         copied[str.__str__(key)] = value[key]
@@ -331,7 +331,7 @@ def _auth(value: Any, place: _Place) -> Any:
             return _text(value, place)
         if _is(value, int):
             if not -(2**63) <= int.__int__(value) < 2**64:
-                raise _invalid(place, "must be an integer of at most 64 bits")
+                raise _invalid(place, "must be an integer of 64 bits")
             return int.__int__(value)
         if _is(value, float):
             if not math.isfinite(float.__float__(value)):
@@ -344,7 +344,7 @@ def _auth(value: Any, place: _Place) -> Any:
         if _is(value, _MappingABC):
             items = _mapping(value, place).items()
             return {_text(key, (*place, key)): copy(item, (*place, key)) for key, item in items}
-        raise _invalid(place, "must be what JSON can carry, not " + _kind(value))
+        raise _invalid(place, "must be JSON data, not " + _kind(value))
 
     return copy(_mapping(value, place), place)
 
@@ -409,8 +409,8 @@ _URL = _rule(_string, _origin)
 class _Record:
     """What the six types share."""
 
-    __dataclass_fields__: Dict[str, Any]  # by name, of dataclasses
-    _ignores_unknown = False  # a misspelt option must not be dropped silently
+    __dataclass_fields__: Dict[str, Any]  # by name
+    _ignores_unknown = False  # for an option may be misspelt
 
     def __post_init__(self) -> None:
         vars(self).update(self._read(vars(self), (), wire=False, strict=True))
@@ -429,7 +429,7 @@ class _Record:
 
     @classmethod
     def _instance(cls: Type[_R], value: Any, place: _Place = (), booleans: str = "") -> _R:
-        """The value, if it is an instance, also of another copy of the module."""
+        """The value, if it is an instance, also of another copy of this file."""
         if _is(value, cls) or (booleans and type(value) is bool):
             return value  # type: ignore
         bases = {base.__name__: vars(base) for base in type(value).__mro__}
@@ -479,8 +479,7 @@ class _Record:
 
     def to_dict(self) -> Dict[str, Any]:
         """A copy for `json.dumps`, without the fields that are None."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: _unshared(value) for name, value in values.items() if value is not None}
+        return {name: _unshared(value) for name, value in vars(self).items() if value is not None}
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -508,8 +507,7 @@ class _Answer(_Record):
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
         """Checks every field and copies what it keeps. Raises ValidationError.
 
-        `strict` refuses words that this version does not know, and termination fields that are
-        missing or do not belong to the status.
+        `strict` refuses unknown words, and termination fields that do not fit the status.
         """
         return cls._made(data, strict=strict)
 
@@ -530,7 +528,7 @@ def _inner(record: Type[_Record], booleans: str = "") -> _Values:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use: the period in microseconds, 100 percent being one core."""
+    """What a backend may use: microseconds, seconds, bytes; 100 percent is a core."""
 
     cpu_period: Optional[int] = field(default=None, metadata=_INT64)
     cpu_period_percent: Optional[int] = field(default=None, metadata=_INT8)
@@ -563,8 +561,7 @@ class SpawnConfig(_Record):
 class ConnectRequest(_Record):
     """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `spawn`: how to start it; False: never. `user` and `auth` are handed to it. `auth`: what JSON
-    can carry; read-only.
+    `spawn`: how, or False: never. `user` and `auth` (JSON, read-only) are handed to it.
     """
 
     key: Optional[str] = field(default=None, metadata=_rule(_key))
@@ -590,7 +587,7 @@ class ConnectResponse(_Answer):
     token: str = field(metadata=_SECRET)
     url: str = field(metadata=_URL)
     status_url: str = field(metadata=_URL)
-    ready_url: str = field(default="", metadata=_URL)  # for browsers, until it is ready
+    ready_url: str = field(default="", metadata=_URL)  # for browsers
     secret_token: Optional[str] = field(default=None, metadata=_SECRET)
 
 
@@ -618,7 +615,7 @@ class BackendState(_Answer):
     def _check_together(cls, values: _Values, place: _Place) -> None:
         status = values["status"]
         if status in _ENDING[:-1] and values["termination_reason"] is None:
-            raise _invalid((*place, "termination_reason"), "is missing, with status " + status)
+            raise _invalid((*place, "termination_reason"), "must be given")
         for name in ("termination_reason", "termination_kind", "exit_error"):
             if status not in _ENDING and values[name] is not None:
                 raise _invalid((*place, name), "does not belong to status " + status)
@@ -1607,17 +1604,18 @@ class _Address:
 #                                        its time the status call goes first
 
 _OnStatus = Optional[Callable[[BackendState], None]]
+_Updates = Generator[List[BackendState], None, None]
 
 
 def _pauses(first: float, longest: float) -> Generator[float, None, None]:
-    """Growing pauses, shortened by chance, so that no crowd comes back."""
+    """Growing pauses, shortened by chance: no crowd comes back at once."""
     while True:
         yield first * (1 - os.urandom(1)[0] / 1024)
         first = min(2 * first, longest)
 
 
 def _patience(error: JamsocketError) -> float:
-    """For how many seconds the status call may fail like this, again and again."""
+    """For how many seconds the status call may go on failing like this."""
     if error._permanent:
         return 0.0  # a redirect, a refused certificate, a configuration
     if isinstance(error, (NetworkError, JamsocketTimeout)):
@@ -1640,35 +1638,35 @@ def _rank(state: Optional[BackendState]) -> int:
 class _Watch:
     """A wait, or a stream, under way. `ask_now`: before there is a stream to hear."""
 
-    ATTEMPT = 2.0  # seconds for opening a stream, and a status call
-    CHECK = 10.0  # seconds between status calls while a stream tells
+    ATTEMPT = 2.0  # seconds for an opening, or a call
+    CHECK = 10.0  # seconds between calls while a stream tells
 
     def __init__(self, address: _Address, deadline: _Deadline, waits: bool, ask_now: bool) -> None:
         self._address, self._deadline, self._waits = address, deadline, waits
         now = time.monotonic()
         self.latest: Optional[BackendState] = None
         self.ready: Optional[BackendState] = None  # once it counts
-        self._unknown: Set[int] = set()  # hashes of the unknown statuses
-        self._last_failure = ""
+        self._unknown: Set[int] = set()  # hashes of unknown statuses
+        self._failure = ""
         self._start_small()
 
         self._stream: Optional[_EventStream] = None
         self._stream_due = now
         self._events = _Events()
-        self._told: Optional[BackendState] = None  # the last one, by this stream
+        self._told: Optional[BackendState] = None  # by this stream
         self._told_ready = math.inf  # since when that is `ready`
 
         self._status_due = now if ask_now else now + next(self._status_pauses)
         self._asked = now  # when the last call was made
         self._not_before = now  # by a 429's Retry-After
         self._failures = 0  # of status calls, in a row
-        self._patience: Optional[float] = None  # with what goes on failing
+        self._patience: Optional[float] = None  # None: nothing fails
         self._borne_until = math.inf
 
     def _start_small(self) -> None:
         self._stream_pauses, self._status_pauses = _pauses(0.1, 5.0), _pauses(0.5, 2.0)
 
-    def updates(self) -> Generator[List[BackendState], None, None]:
+    def updates(self) -> _Updates:
         """The new states as they become known, until the deadline."""
         try:
             while self._deadline.remaining():
@@ -1690,14 +1688,14 @@ class _Watch:
         text = "the deadline passed; nothing was heard of the backend"
         if self.latest is not None:
             text = "the deadline passed; the backend was " + _word(self.latest.status)
-        if self._last_failure:
-            text += "; the last failure was: " + self._last_failure
+        if self._failure:
+            text += "; the last failure was: " + self._failure
         return JamsocketTimeout(text, last_state=self.latest)
 
     def _note(self, error: JamsocketError) -> None:
         """For the deadline's text. What the deadline cut short says less."""
-        if self._deadline.remaining() or not self._last_failure:
-            self._last_failure = str(error)
+        if self._deadline.remaining() or not self._failure:
+            self._failure = str(error)
 
     def _learn(self, states: List[BackendState]) -> List[BackendState]:
         """Those of the states that are new."""
@@ -1765,10 +1763,10 @@ class _Watch:
             self._told, self._patience = state, None
         return self._learn(states)
 
-    def _ask(self) -> Generator[List[BackendState], None, None]:
+    def _ask(self) -> _Updates:
         """Makes the status call; what is here of the stream counts first."""
         self._asked, self._status_due = time.monotonic(), math.inf
-        seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow, not dead
+        seconds = self.ATTEMPT * min(1 + self._failures, 3)  # it may be slow
         if self._told is not None and not self._waits:
             seconds = self.ATTEMPT  # a stream that tells is not kept waiting
         try:

@@ -43,7 +43,7 @@ TerminationReason = Literal[
 ]
 
 class JamsocketError(Exception):
-    """The base of all errors of this module. No text of theirs shows a secret."""
+    """The base of all. No text of theirs shows a secret."""
     response: 'Optional[ConnectResponse]'  # of `connect_and_wait`
     def __init__(self, message: str = "", **carried: Any) -> None: ...
     def __reduce__(self) -> Any: ...
@@ -102,13 +102,12 @@ class _Answer(_Record):
     def from_dict(cls: Type[_A], data: Mapping[str, Any], *, strict: bool = True) -> _A:
         """Checks every field and copies what it keeps. Raises ValidationError.
 
-        `strict` refuses words that this version does not know, and termination fields that are
-        missing or do not belong to the status.
+        `strict` refuses unknown words, and termination fields that do not fit the status.
         """
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use: the period in microseconds, 100 percent being one core."""
+    """What a backend may use: microseconds, seconds, bytes; 100 percent is a core."""
     cpu_period: Optional[int] = None
     cpu_period_percent: Optional[int] = None
     cpu_time_limit: Optional[int] = None
@@ -135,8 +134,7 @@ class SpawnConfig(_Record):
 class ConnectRequest(_Record):
     """Which backend is wanted: the one that holds the `key`, else a new one.
 
-    `spawn`: how to start it; False: never. `user` and `auth` are handed to it. `auth`: what JSON
-    can carry; read-only.
+    `spawn`: how, or False: never. `user` and `auth` (JSON, read-only) are handed to it.
     """
     key: Optional[str] = None
     spawn: Optional[Union[bool, SpawnConfig]] = None
@@ -152,7 +150,7 @@ class ConnectResponse(_Answer):
     token: str
     url: str
     status_url: str
-    ready_url: str = ''  # for browsers, until it is ready
+    ready_url: str = ''  # for browsers
     secret_token: Optional[str] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
