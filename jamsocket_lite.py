@@ -1617,14 +1617,14 @@ def _pauses(first: float, longest: float) -> Generator[float, None, None]:
 def _patience(error: JamsocketError) -> float:
     """For how many seconds the status call may go on failing like this."""
     if error._permanent:
-        return 0.0  # a redirect, a refused certificate, a configuration
+        return 0.0  # a redirect, a refused certificate
     if isinstance(error, (NetworkError, JamsocketTimeout)):
         return math.inf  # a lost connection, a cache's answer
     if isinstance(error, ProtocolError):
         return 5.0  # a maintenance page, half an answer
     if isinstance(error, HTTPError):
         if error.status in (408, 429) or error.status >= 500:
-            return math.inf  # one that is busy, or about to be back
+            return math.inf  # it is busy, or about to be back
         if error.status == 404:
             return 2.0  # a backend about to exist, a front that reloads
     return 0.0
@@ -1658,7 +1658,7 @@ class _Watch:
 
         self._status_due = now if ask_now else now + next(self._status_pauses)
         self._asked = now  # when the last call was made
-        self._not_before = now  # by a 429's Retry-After
+        self._not_before = now  # by a Retry-After
         self._failures = 0  # of status calls, in a row
         self._patience: Optional[float] = None  # None: nothing fails
         self._borne_until = math.inf
@@ -1684,7 +1684,6 @@ class _Watch:
                 self._stream.close()
 
     def timeout(self) -> JamsocketTimeout:
-        """The error for the deadline."""
         text = "the deadline passed; nothing was heard of the backend"
         if self.latest is not None:
             text = "the deadline passed; the backend was " + _word(self.latest.status)
