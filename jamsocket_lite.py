@@ -59,7 +59,7 @@ import time
 from collections.abc import Mapping as _MappingABC
 from contextlib import closing, suppress
 from dataclasses import MISSING, dataclass, field, fields
-from types import SimpleNamespace  # a NamedTuple takes ten times as long to make
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping, Optional
 from typing import Sequence, Set, Tuple, Type, TypeVar, Union
 
