@@ -61,7 +61,7 @@ from contextlib import closing, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping, Optional
-from typing import Sequence, Set, Tuple, Type, TypeVar, Union
+from typing import ClassVar, Sequence, Set, Tuple, Type, TypeVar, Union
 
 # What only a call needs (urllib, json, ssl, argparse) is imported where it is used: a program that
 # wants the types alone does not pay for it, and a Python without ssl can import this file.
@@ -409,7 +409,7 @@ _URL = _rule(_string, _origin)
 class _Record:
     """What the six types share."""
 
-    __dataclass_fields__: Dict[str, Any]  # by name
+    __dataclass_fields__: ClassVar[Dict[str, Any]]  # by name
     _ignores_unknown = False  # for an option may be misspelt
 
     def __post_init__(self) -> None:
@@ -615,7 +615,7 @@ class BackendState(_Answer):
     def _check_together(cls, values: _Values, place: _Place) -> None:
         status = values["status"]
         if status in _ENDING[:-1] and values["termination_reason"] is None:
-            raise _invalid((*place, "termination_reason"), "must be given")
+            raise _invalid((*place, "termination_reason"), "must be given with status " + status)
         for name in ("termination_reason", "termination_kind", "exit_error"):
             if status not in _ENDING and values[name] is not None:
                 raise _invalid((*place, name), "does not belong to status " + status)
