@@ -49,6 +49,7 @@ if sys.version_info < (3, 7):
     version = "%d.%d" % sys.version_info[:2]
     raise ImportError("jamsocket_lite needs Python 3.7 or newer; this is Python " + version)
 
+import copy
 import errno
 import functools
 import io
@@ -694,20 +695,20 @@ class _Url:
         """The url of something below this one."""
         from urllib.parse import urlencode
 
-        extended = object.__new__(_Url)
-        vars(extended).update(vars(self))
-        extended.path = self.path.rstrip("/") + path
-        extended.query = "&".join(filter(None, [self.query, urlencode(query or {})]))
-        text = "%s://%s%s" % (self.scheme, self.netloc, extended.path)
-        extended.text = "?".join(filter(None, [text, extended.query]))
-        return extended
+        below = copy.copy(self)
+        below.path = self.path.rstrip("/") + path
+        below.query = "&".join(filter(None, [self.query, urlencode(query or {})]))
+        below.text = "%s://%s%s" % (self.scheme, self.netloc, below.path)
+        if below.query:
+            below.text += "?" + below.query
+        return below
 
 
 class _HttpRequest:
     """What is sent. A server may repeat what is in `secrets`, which may be nested."""
 
     ssl_context: _SslContext = None
-    body: Optional[bytes] = None
+    document: Any = None  # goes out as JSON
 
     def __init__(self, method: str, url: _Url, headers: Dict[str, str], secrets: Any) -> None:
         self.method, self.url, self.headers, self.secrets = method, url, headers, secrets
@@ -740,8 +741,8 @@ class _Connection(_ConnectionBase):
 
         super().__init__(host, **options)
         self._deadline = deadline
-        self._response: Any = None  # the last one that was made
-        self.response_class: Any = self._respond
+        response = _derived(_Response, http.client.HTTPResponse)
+        self.response_class: Any = functools.partial(response, deadline)
         if socket.create_connection.__module__ == "socket":  # else someone's own; it is kept
             self._create_connection = self._connect_in_time
 
@@ -770,19 +771,8 @@ class _Connection(_ConnectionBase):
                     raise
         raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
 
-    def _respond(self, *arguments: Any, **options: Any) -> Any:
-        import http.client
-
-        response = _derived(_Response, http.client.HTTPResponse)
-        self._response = response(self._deadline, *arguments, **options)
-        return self._response
-
     def _tunnel(self) -> None:
-        try:
-            super()._tunnel()  # type: ignore[misc]
-        finally:
-            if self._response is not None:
-                self._response.close()  # Python 3.8 leaves it open, and with it the socket
+        super()._tunnel()  # type: ignore[misc]
         self.sock.settimeout(self._deadline.left())  # for the handshake
 
     def endheaders(self, message_body: Any = None, **options: Any) -> None:
@@ -969,11 +959,10 @@ def _is_of_caller(error: OSError) -> bool:
 
 def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
     """What an error of the system, of a socket or of TLS means."""
-    import socket
-
     if _is_of_caller(error):
         return error
-    timed_out = isinstance(error, (socket.timeout, TimeoutError))
+    # Before Python 3.10 a socket's is no TimeoutError.
+    timed_out = isinstance(error, TimeoutError) or str(error).endswith("timed out")
     clock_step = 0.02 * timed_out  # the clock of Windows goes in steps of 15.6 ms
     if deadline.remaining() <= clock_step:
         return JamsocketTimeout("%s: the deadline passed" % doing)
@@ -999,32 +988,26 @@ def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
     return NetworkError("%s: %s" % (doing, reason))
 
 
-# What the default context was made for, and the context.
-_default_context: "Tuple[Any, Optional[ssl.SSLContext]]" = (None, None)
+@functools.lru_cache(maxsize=1)
+def _default_context(make: Any, kind: Any, file: Optional[str], directory: Optional[str]) -> Any:
+    """The context that `make` makes of these; it takes 40 ms and more, so the last one is kept."""
+    context = make()
+    if file and sys.implementation.name in ("graalpy", "rustpython"):  # they ignore it
+        context.load_verify_locations(file)
+    return context
 
 
 def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
-    """A context that checks certificates: the given one, or the default one.
-
-    To make the latter takes 40 ms and more, so the last one made is kept. Without a lock: two
-    threads may make one each, and a fork cannot catch one half made.
-    """
-    global _default_context
+    """A context that checks certificates: the given one, or the default one."""
     try:
         import ssl
     except ImportError:
         raise ConfigurationError("https needs the module ssl, which this Python lacks") from None
     context, what = given, "ssl_context"
     if context is None:
-        what, file = "ssl._create_default_https_context", os.environ.get("SSL_CERT_FILE")
-        purpose = [ssl._create_default_https_context, ssl.SSLContext]
-        purpose += [file, os.environ.get("SSL_CERT_DIR")]
-        made_for, context = _default_context
-        if context is None or made_for != purpose:
-            context = ssl._create_default_https_context()
-            if file and sys.implementation.name in ("graalpy", "rustpython"):  # they ignore it
-                context.load_verify_locations(file)
-            _default_context = (purpose, context)
+        what, make = "ssl._create_default_https_context", ssl._create_default_https_context
+        places = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        context = _default_context(make, ssl.SSLContext, *places)
         genuine: Any = getattr(ssl, "_SSLContext", object)
         if type(context) is ssl.SSLContext and not isinstance(context, genuine):
             return context  # a fake's, which stands in the place of ssl's
@@ -1055,13 +1038,11 @@ def _proxy_for(url: _Url) -> Optional[str]:
 
 
 def _is_loopback(host: str) -> bool:
-    import socket
+    from ipaddress import ip_address
 
     try:
-        if ":" in host:
-            return socket.inet_pton(socket.AF_INET6, host) == bytes(15) + b"\1"
-        return socket.inet_pton(socket.AF_INET, host).startswith(b"\x7f")
-    except OSError:
+        return ip_address(host).is_loopback
+    except ValueError:
         return ("." + host.rstrip(".")).endswith(".localhost")
 
 
@@ -1073,18 +1054,6 @@ def _proxy_secrets(url: _Url) -> List[str]:
     credentials, _, _ = (_proxy_for(url) or "").partition("://")[2].rpartition("@")
     plain = unquote(credentials)
     return [*plain.split(":", 1), b64encode(plain.encode("utf-8")).decode("ascii")]
-
-
-def _load() -> None:
-    """Imports what a call needs. Later on there may be no descriptor left for it."""
-    try:
-        import json
-        import urllib.request
-
-    except ImportError:
-        pass  # without sockets: the attempt to connect says so
-    except OSError as error:
-        raise NetworkError("cannot import what a call needs: %s" % error.strerror) from None
 
 
 @functools.lru_cache(maxsize=4)
@@ -1119,6 +1088,7 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
 
     def work() -> Any:
         import http.client
+        import json
         from urllib.request import Request
 
         level, context = http.client.HTTPConnection.debuglevel, None
@@ -1127,7 +1097,10 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
             connection = _derived(_SecureConnection, http.client.HTTPSConnection)
         else:
             connection = _derived(_Connection, http.client.HTTPConnection)
-        prepared: Any = Request(request.url.text, request.body, method=request.method)
+        body = b"" if request.method == "POST" else None
+        if request.document is not None:
+            body = json.dumps(request.document).encode("ascii")
+        prepared: Any = Request(request.url.text, body, method=request.method)
         for name, value in request.headers.items():
             prepared.add_unredirected_header(name, value)
         prepared.deadline = deadline
@@ -2120,9 +2093,6 @@ class _Client:
         return self._request_to(self._url.extended(path, query), call, secrets, document)
 
     def _request_to(self, url: _Url, call: str, secrets: Any, document: Any = None) -> _HttpRequest:
-        _load()
-        import json
-
         endpoint = self._endpoints[call]
         headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
         headers["User-Agent"] = "jamsocket-lite/" + __version__  # some edges refuse urllib's own
@@ -2132,10 +2102,9 @@ class _Client:
             headers.update(self._headers)
         secrets = [secrets, self._secrets, url.query]
         request = _HttpRequest(endpoint.method, url, headers, secrets)
-        document = endpoint.document if document is None else document
+        request.document = endpoint.document if document is None else document
         if endpoint.method == "POST":
             headers["Content-Type"] = "application/json"
-            request.body = b"" if document is None else json.dumps(document).encode("ascii")
         request.ssl_context = self._ssl_context
         return request
 

@@ -15,6 +15,7 @@ from kit.server import Server, answer
 AT_IMPORT = {
     "collections.abc": "to know a mapping",
     "contextlib": "closing",
+    "copy": "a url, for one below it",
     "dataclasses": "the types",
     "errno": "the system's own timeout",
     "functools": "classes that are derived when a call is made",
@@ -31,6 +32,7 @@ FOR_A_CLIENT = {
     "urllib.parse": "its url",
 }
 FOR_HTTP = {
+    "ipaddress": "whether a host is this machine",
     "codecs": "whether names can be encoded",
     "http.client": "the connection",
     "json": "the bodies",
