@@ -870,7 +870,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, raw: Any, sock: Any, deadline: _Deadline) -> None:
         self.sock, self.deadline = sock, deadline
         self.limit: float = 1024 * 1024  # bytes of an answer with its framing
-        self.waits = True  # for bytes; else a read gives what is here
+        self.patience: Optional[float] = None  # seconds until a read gives nothing; else it raises
         self.ended = False
         self._raw = raw
         self._received = 0
@@ -879,12 +879,13 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> Optional[int]:
-        self.sock.settimeout(self.deadline.left() if self.waits else 0)
+        patience = self.patience
+        self.sock.settimeout(self.deadline.left() if patience is None else patience)
         try:
             received: int = self.sock.recv_into(buffer)
         except OSError as error:
-            nothing_here = ("BlockingIOError", "SSLWantReadError", "SSLWantWriteError")
-            if self.waits or type(error).__name__ not in nothing_here:
+            nothing_came = ("timeout", "TimeoutError", "BlockingIOError", "SSLWantReadError")
+            if patience is None or type(error).__name__ not in nothing_came or _is_of_caller(error):
                 raise
             return None
         self.ended = received == 0
@@ -1355,15 +1356,27 @@ class _Events:
 
 
 class _EventStream:
-    """An open event stream: the response, and what its bytes mean."""
+    """An open event stream; `attempt` is for opening it, `deadline` for reading it."""
 
-    def __init__(self, response: Any, events: _Events, origin: str, deadline: _Deadline) -> None:
-        self._response, self._events, self._deadline = response, events, deadline
+    def __init__(
+        self, request: _HttpRequest, events: _Events, attempt: _Deadline, deadline: _Deadline
+    ) -> None:
+        origin = request.url.origin
+        self._events, self._deadline = events, deadline
         self._doing = "the event stream of %s broke" % origin
         self._failure: Optional[JamsocketError] = None
-        self._reader: Optional[_Reader] = getattr(response, "reader", None)
+        self._response = _open(request, attempt)
+        self._reader: Optional[_Reader] = getattr(self._response, "reader", None)
         if self._reader is not None:
             self._reader.limit = math.inf
+        try:
+            _refuse(self._response, request, attempt)
+            kind = (self._response.headers.get("Content-Type") or "").partition(";")[0]
+            if kind.strip().lower() != "text/event-stream":
+                raise ProtocolError("%s must answer with an event stream" % origin)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         with suppress(ValueError):  # a fake's file, which another response has closed
@@ -1391,11 +1404,8 @@ class _EventStream:
         until, end = _Deadline(seconds), _Deadline(max(seconds, at_once))
         taken = 0
         while end.remaining() and taken < most:
-            if not self._has_arrived():
-                if found or not until.remaining():
-                    return
-                self._wait(until.remaining())
-                continue
+            if not self._has_arrived(0.0 if found else until.remaining()):
+                return
             piece = self._read_piece()
             events = self._events.feed(piece)
             if events and not found:
@@ -1404,28 +1414,19 @@ class _EventStream:
             if found:
                 taken += len(piece)
 
-    def _has_arrived(self) -> bool:
-        """Whether there is something to read, so that no read is cut short by the clock.
+    def _has_arrived(self, seconds: float) -> bool:
+        """Whether something to read is here within so many seconds.
 
-        The socket alone does not tell: TLS and the buffer may hold bytes already.
+        A read that the clock cut short could not be gone on with in http.client.
         """
         reader, buffer = self._reader, getattr(self._response, "fp", None)
         if reader is None or buffer is None:
             return True
-        reader.waits = False
+        reader.patience = min(seconds, 3600.0)
         try:
             return bool(buffer.peek(1)) or reader.ended
         finally:
-            reader.waits = True
-
-    def _wait(self, seconds: float) -> None:
-        """Waits until the socket has something, at most so long."""
-        import selectors
-
-        assert self._reader is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._reader.sock, selectors.EVENT_READ)
-            selector.select(min(seconds, 3600.0))
+            reader.patience = None
 
     def _read_piece(self) -> bytes:
         """What is here of the body. What was begun, as a chunk's head, may take two seconds."""
@@ -1440,22 +1441,6 @@ class _EventStream:
             response.fp.read(2)
             response.chunk_left = None
         return piece
-
-
-def _open_stream(
-    request: _HttpRequest, events: _Events, attempt: _Deadline, deadline: _Deadline
-) -> _EventStream:
-    """Opens an event stream; `attempt` is for that, `deadline` for reading it."""
-    response = _open(request, attempt)
-    try:
-        _refuse(response, request, attempt)
-        kind = (response.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-        if kind != "text/event-stream":
-            raise ProtocolError("%s must answer with an event stream" % request.url.origin)
-        return _EventStream(response, events, request.url.origin, deadline)
-    except BaseException:
-        response.close()
-        raise
 
 
 # ---- Platforms -------------------------------------------------------------------------------
@@ -1557,7 +1542,7 @@ class _Address:
         # A header can carry it; its bytes go out as they came.
         if 0 < len(last_id) < 1000 and min(last_id) >= 0x20 and 0x7F not in last_id:
             self._stream.headers["Last-Event-ID"] = last_id.decode("latin-1")
-        return _open_stream(self._stream, events, attempt, deadline)
+        return _EventStream(self._stream, events, attempt, deadline)
 
 
 # ---- Waiting ---------------------------------------------------------------------------------

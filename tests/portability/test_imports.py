@@ -36,7 +36,6 @@ FOR_HTTP = {
     "codecs": "whether names can be encoded",
     "http.client": "the connection",
     "json": "the bodies",
-    "selectors": "to wait for a stream",
     "socket": "the connection",
     "urllib.request": "all of HTTP",
 }
