@@ -916,12 +916,8 @@ def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
     reason = getattr(error, "reason", None)
     if type(error).__name__ == "URLError" and isinstance(reason, Exception):
         error = reason  # what was raised while the request was sent
-    if isinstance(error, JamsocketTimeout):
-        return JamsocketTimeout("%s: %s" % (doing, error))
-    if type(error) in (NetworkError, ProtocolError) and not getattr(error, "_permanent", True):
+    if type(error) in (JamsocketTimeout, NetworkError, ProtocolError):
         return type(error)("%s: %s" % (doing, error))
-    if isinstance(error, JamsocketError):
-        return error
     if isinstance(error, OSError):
         return _of_system(error, doing, deadline)
     if isinstance(error, ImportError) and error.name == "_socket":
