@@ -741,8 +741,8 @@ class _Connection(_ConnectionBase):
 
         super().__init__(host, **options)
         self._deadline = deadline
-        response = _derived(_Response, http.client.HTTPResponse)
-        self.response_class: Any = functools.partial(response, deadline)
+        self._response: Any = None  # the last one that was made
+        self.response_class: Any = self._respond
         if socket.create_connection.__module__ == "socket":  # else someone's own; it is kept
             self._create_connection = self._connect_in_time
 
@@ -771,8 +771,19 @@ class _Connection(_ConnectionBase):
                     raise
         raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
 
+    def _respond(self, *arguments: Any, **options: Any) -> Any:
+        import http.client
+
+        response = _derived(_Response, http.client.HTTPResponse)
+        self._response = response(self._deadline, *arguments, **options)
+        return self._response
+
     def _tunnel(self) -> None:
-        super()._tunnel()  # type: ignore[misc]
+        try:
+            super()._tunnel()  # type: ignore[misc]
+        finally:
+            if self._response is not None:
+                self._response.close()  # Python 3.8 leaves it open, and with it the socket
         self.sock.settimeout(self._deadline.left())  # for the handshake
 
     def endheaders(self, message_body: Any = None, **options: Any) -> None:
