@@ -953,12 +953,6 @@ def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
     return error
 
 
-def _permanent(error: JamsocketError) -> JamsocketError:
-    """The error, as one that will not pass by itself."""
-    error._permanent = True
-    return error
-
-
 def _is_of_caller(error: OSError) -> bool:
     """Whether a caller's code raised it: a TimeoutError that is not the system's or a socket's."""
     is_socket_text = str(error).endswith("timed out")
@@ -982,12 +976,12 @@ def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
             text += "; the environment's proxy setting needs other credentials"
             return AuthenticationError(text, status=status)
         is_permanent = 400 <= status < 500 and status not in (408, 429)
-        return _permanent(NetworkError(text)) if is_permanent else NetworkError(text)
+        return NetworkError(text, _permanent=is_permanent)
     if hasattr(error, "verify_code"):
         problem = getattr(error, "verify_message", None) or "it is not trusted"
         hint = "a private authority is named by SSL_CERT_FILE or ssl_context"
         text = "%s: the certificate was refused: %s (%s)" % (doing, problem, hint)
-        return _permanent(NetworkError(text))
+        return NetworkError(text, _permanent=True)
     reason = getattr(error, "strerror", None) or getattr(error, "reason", None)
     if timed_out:
         reason = "timed out"
@@ -1143,20 +1137,17 @@ def _refuse(response: Any, request: _HttpRequest, deadline: _Deadline) -> None:
     text = "HTTP %d from %s" % (status, request.url.origin)
     if status in (301, 302, 303, 307, 308):
         text += ": redirects are not followed; use the address they lead to"
-        raise _permanent(ProtocolError(text))
+        raise ProtocolError(text, _permanent=True)
     if status < 400:
         raise ProtocolError(text + ": the API has no such answer")
     body = bytearray()
-    try:
+    with suppress(JamsocketError):  # what there is of it will do
         _attempt(text, deadline, lambda: _read_body(response, 64 * 1024, deadline, body))
-    except JamsocketError:
-        pass  # what there is of it will do
-    raise _http_error(text, status, response.headers, bytes(body), request)
+    raise _http_error(text, response, bytes(body), request)
 
 
-def _http_error(
-    text: str, status: int, headers: Any, body: bytes, request: _HttpRequest
-) -> HTTPError:
+def _http_error(text: str, response: Any, body: bytes, request: _HttpRequest) -> HTTPError:
+    status, headers = response.status, response.headers
     words = _error_words(body, headers.get("Content-Type") or "text/plain")
     secrets = [request.secrets, _proxy_secrets(request.url)]
     said = {name: _sayable(word, secrets) for name, word in words.items()}
@@ -1168,8 +1159,8 @@ def _http_error(
     details = [name + word for name, word in (("code ", code), ("request ", request_id)) if word]
     if details:
         text += " (%s)" % ", ".join(details)
-    kind = AuthenticationError if status in (401, 403, 407) else HTTPError
-    error = (RateLimitError if status == 429 else kind)(text, status=status)
+    classes = {401: AuthenticationError, 403: AuthenticationError, 407: AuthenticationError}
+    error = {**classes, 429: RateLimitError}.get(status, HTTPError)(text, status=status)
     error.code, error.request_id = code or None, request_id or None
     error.retry_after = _retry_after(headers.get("Retry-After") or "")
     return error
