@@ -24,7 +24,7 @@ The rooms of this file, each building on those above it:
     Types           the six dataclasses; each field is declared once, with its check
     HTTP            a request and a deadline -> JSON, or an open stream, on urllib
     Events          bytes of an event stream -> events
-    Platforms       each call's method, path and document on Jamsocket and on Plane
+    Platforms       each call's method and path on Jamsocket and on Plane
     Waiting         a backend's states, as they become known
     Clients         the public methods
     Functions       connect() and wait_until_ready(), and what the environment means
@@ -58,7 +58,7 @@ import os
 import re
 import time
 from collections.abc import Mapping as _MappingABC
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import MISSING, dataclass, field, fields
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping, Optional
@@ -1443,80 +1443,44 @@ class _EventStream:
 
 # ---- Platforms -------------------------------------------------------------------------------
 
-
-class _Endpoint:
-    """A call's method and path. `{...}` is filled in; `private` ones get the credentials."""
-
-    def __init__(self, method: str, path: str, private: bool, document: Any = None) -> None:
-        self.method, self.path, self.private = method, path, private
-        self.document = document  # where it is always the same
-
-
-_TERMINATE = "/v2/backend/{backend}/terminate"
+# Each call's method and path.
 _JAMSOCKET_ENDPOINTS = {
-    "connect": _Endpoint("POST", "/v2/service/{service}/connect", True),
-    "status": _Endpoint("GET", "/v2/backend/{backend}/status", False),
-    "stream": _Endpoint("GET", "/v2/backend/{backend}/status/stream", False),
-    "soft-terminate": _Endpoint("POST", _TERMINATE, True, {"hard": False}),
-    "hard-terminate": _Endpoint("POST", _TERMINATE, True, {"hard": True}),
+    "connect": "POST /v2/service/{service}/connect",
+    "status": "GET /v2/backend/{backend}/status",
+    "stream": "GET /v2/backend/{backend}/status/stream",
+    "terminate": "POST /v2/backend/{backend}/terminate",
 }
-
-# What stands before a controller may want its headers for every call.
 _PLANE_ENDPOINTS = {
-    "connect": _Endpoint("POST", "/ctrl/connect", True),
-    "status": _Endpoint("GET", "/pub/b/{backend}/status", True),
-    "stream": _Endpoint("GET", "/pub/b/{backend}/status-stream", True),
-    "soft-terminate": _Endpoint("POST", "/ctrl/b/{backend}/soft-terminate", True),
-    "hard-terminate": _Endpoint("POST", "/ctrl/b/{backend}/hard-terminate", True),
+    "connect": "POST /ctrl/connect",
+    "status": "GET /pub/b/{backend}/status",
+    "stream": "GET /pub/b/{backend}/status-stream",
+    "terminate": "POST /ctrl/b/{backend}/{how}-terminate",
 }
 
 
-def _status_path(url: _Url) -> Tuple[str, str]:
-    """The backend's id in a status url ("" where that is not known), and its stream's ending."""
+def _stream_url(status_url: _Url) -> _Url:
+    """The url of the stream that belongs to a status url of either platform."""
+    is_planes = re.search(r"/pub/b/[^/]+/status/*\Z", status_url.path)
+    return status_url.extended("-stream" if is_planes else "/stream")
+
+
+def _id_in(status_url: _Url) -> str:
+    """The backend's id in a status url of either platform."""
     from urllib.parse import unquote
 
-    for endpoints in (_JAMSOCKET_ENDPOINTS, _PLANE_ENDPOINTS):
-        path, stream = endpoints["status"].path, endpoints["stream"].path
-        before, _, after = path.partition("{backend}")
-        given = url.path.rstrip("/")
-        front, _, backend_id = given[: -len(after)].rpartition("/")
-        if backend_id and given.endswith(after) and front.endswith(before.rstrip("/")):
-            return unquote(backend_id), stream[len(path) :]
-    return "", "/stream"
+    found = re.search(r"/(?:v2/backend|pub/b)/([^/]+)/status/*\Z", status_url.path)
+    if found is None:
+        raise ConfigurationError("backend must be an id, or a url that ends with ID/status")
+    return unquote(found[1])
 
 
-def _segment(text: str, what: str) -> str:
-    """One segment of a path, which arrives as exactly this text."""
+def _segment(name: str) -> str:
+    """One segment of a path, which arrives as exactly this name."""
     from urllib.parse import quote
 
-    if text in ("", ".", "..") or not _is_unicode(text):
-        raise ConfigurationError("%s must be a name in Unicode, not empty and not dots" % what)
-    return quote(text, safe="")
-
-
-def _plane_document(
-    request: ConnectRequest, image: str, pool: Optional[str], namespace: Optional[str]
-) -> Dict[str, Any]:
-    """A request in Plane's words."""
-    document = request.to_dict()
-    key, spawn = document.pop("key", None), document.pop("spawn", None)
-    if key is not None:
-        document["key"] = {"name": key}
-        if namespace is not None:
-            document["key"]["namespace"] = namespace
-    if spawn is False:
-        return document
-    config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {}
-    tag = config.pop("tag", None)
-    if tag is not None:
-        path, slash, name = image.partition("@")[0].rpartition("/")
-        image = path + slash + name.partition(":")[0]
-        image += ("@" if tag.startswith("sha256:") else ":") + tag
-    config["executable"] = {"image": image, **config.get("executable", {})}
-    if pool is not None:
-        config["pool"] = pool
-    document["spawn_config"] = config
-    return document
+    if name in ("", ".", "..") or not _is_unicode(name):
+        raise ConfigurationError("account, service and backend must be Unicode, not empty or dots")
+    return quote(name, safe="")
 
 
 class _Address:
@@ -1524,22 +1488,22 @@ class _Address:
 
     def __init__(self, status: _HttpRequest, stream: _HttpRequest) -> None:
         self._status, self._stream = status, stream
+        stream.headers["Accept"] = "text/event-stream"
 
     def ask(self, deadline: _Deadline, *, fresh: bool = False) -> BackendState:
         """What the status call says; if it must be `fresh`, a cache's answer is a NetworkError."""
         document, age = _fetch(self._status, deadline)
         origin = self._status.url.origin
         if fresh and age > 0:
-            text = "%s: the status came out of a cache, %d seconds old; have nothing cache it"
-            raise NetworkError(text % (origin, age))
+            raise NetworkError("%s: a cache has kept the status for %d seconds" % (origin, age))
         return _validated(BackendState, document, origin)
 
     def listen(self, events: _Events, attempt: _Deadline, deadline: _Deadline) -> _EventStream:
-        self._stream.headers.pop("Last-Event-ID", None)
-        last_id = events.last_id
+        headers = self._stream.headers
+        headers.pop("Last-Event-ID", None)
         # A header can carry it; its bytes go out as they came.
-        if 0 < len(last_id) < 1000 and min(last_id) >= 0x20 and 0x7F not in last_id:
-            self._stream.headers["Last-Event-ID"] = last_id.decode("latin-1")
+        if re.fullmatch(rb"[^\0-\x1f\x7f]{1,999}", events.last_id):
+            headers["Last-Event-ID"] = events.last_id.decode("latin-1")
         return _EventStream(self._stream, events, attempt, deadline)
 
 
@@ -1830,30 +1794,43 @@ _DEV_PORT = 8080
 _RequestLike = Union[ConnectRequest, Mapping[str, Any], None]
 _Backend = Union[ConnectResponse, str]
 _Timeout = Optional[float]
+_Env = Optional[Mapping[str, str]]
 
 
-def _seconds(timeout: _Timeout) -> float:
-    """A timeout that makes sense; None is none, as is inf."""
+def _deadline(timeout: _Timeout, default: _Timeout = None) -> _Deadline:
+    """The deadline of a call that begins now. Without a timeout the default counts."""
     if timeout is None:
-        return math.inf
+        timeout = math.inf if default is None else default
     expected = "timeout must be a number of seconds above 0, not "
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise ConfigurationError(expected + _kind(timeout))
     if not timeout > 0:
         raise ConfigurationError(expected + _amount(timeout))
-    return float(min(timeout, 1e9))
-
-
-def _is_unset(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value)
+    return _Deadline(min(timeout, 1e9))
 
 
 def _setting(name: str, value: Any) -> str:
-    if not isinstance(value, str):
+    """A setting as its plain value, "" for None."""
+    if value is not None and not isinstance(value, str):
         raise ConfigurationError("%s must be a string, not %s" % (name, _kind(value)))
-    if not value:
-        raise ConfigurationError("%s must not be empty" % name)
-    return str.__str__(value)
+    return str.__str__(value or "")
+
+
+def _needed(prefix: str, settings: Dict[str, Any]) -> List[str]:
+    """The plain values of settings that must be there."""
+    values = {name: _setting(name, value) for name, value in settings.items()}
+    missing = [name for name, value in values.items() if not value]
+    if missing:
+        named = ["%s (%s)" % (name, prefix + name.upper()) for name in missing]
+        raise ConfigurationError("missing: " + ", ".join(named))
+    return list(values.values())
+
+
+def _read(what: str, read: Callable[[], _T]) -> _T:
+    """What is read of a caller's mapping. What that raises may hold a secret."""
+    with suppress(Exception):
+        return read()
+    raise ConfigurationError("%s must be a mapping that can be read" % what)
 
 
 def _as_request(request: Any) -> ConnectRequest:
@@ -1864,12 +1841,13 @@ def _as_request(request: Any) -> ConnectRequest:
     return ConnectRequest._instance(request)
 
 
-def _own_backend(backend: Any) -> _Backend:
-    """A ConnectResponse of this copy of the module, or a plain string."""
+def _fields_of(backend: Any) -> Dict[str, Any]:
+    """What is known of a backend, by the names of a ConnectResponse's fields."""
     if isinstance(backend, str):
-        return _setting("backend", backend)
+        text = str.__str__(backend)
+        return {"status_url" if "://" in text else "backend_id": text}
     with suppress(ValidationError):
-        return ConnectResponse._instance(backend)
+        return ConnectResponse._instance(backend).to_dict()
     raise TypeError("backend must be a ConnectResponse or a string, not " + _kind(backend))
 
 
@@ -1878,42 +1856,41 @@ def _check_callback(on_status: Any) -> None:
         raise TypeError("on_status must be a function, not " + _kind(on_status))
 
 
-def _header_secrets(headers: Mapping[str, str]) -> List[str]:
-    """What is secret in the values of headers: no scheme such as Bearer, no cookie's name."""
-    secrets = []
-    for name, value in headers.items():
-        if name.lower() == "cookie":
-            secrets += [cookie.partition("=")[2].strip() for cookie in value.split(";")]
-        else:
-            scheme, _, rest = value.partition(" ")
-            secrets.append(value)
-            if scheme.lower() in ("bearer", "basic"):
-                secrets[-1] = rest.strip()
-    return secrets
-
-
-def _backend_secrets(backend: _Backend) -> List[Optional[str]]:
+def _backend_secrets(known: Dict[str, Any]) -> List[Any]:
     """The tokens, and what follows the origin in the urls that let one in."""
-    if isinstance(backend, str):
-        return []
-    urls = [url.partition("://")[2].partition("/")[2] for url in (backend.url, backend.ready_url)]
-    return [backend.token, backend.secret_token, *urls]
+    paths = [known.get(name, "").split("/", 3)[3:] for name in ("url", "ready_url")]
+    return [known.get("token"), known.get("secret_token"), paths]
+
+
+def _checked_headers(headers: Any) -> Dict[str, str]:
+    """A copy of the headers that a client is to send."""
+    own = "host connection content-length content-type transfer-encoding accept-encoding"
+    checked: Dict[str, str] = {}
+    given = _read("headers", lambda: {} if headers is None else _mapping(headers, ()))
+    for name, value in given.items():
+        is_name = re.match(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", name)
+        is_value = isinstance(value, str) and re.match(r"[\x20-\x7e]*\Z", value)
+        if not is_name or not is_value or name.lower() in own.split():
+            raise ConfigurationError("headers must be of visible ASCII, and none of these: " + own)
+        checked[name] = str.__str__(value)
+    return checked
 
 
 class _Client:
-    """What the clients share. `headers` are secrets, sent with the private calls."""
+    """What the clients share. `headers` are secrets."""
 
-    _endpoints: Dict[str, _Endpoint] = {}
+    _endpoints: Dict[str, str]
     _service = ""  # as it stands in a path
-    # Whether a ConnectResponse is asked for at its own url, or by its id at the client's.
-    _asks_at_status_url = True
+    # Where a ConnectResponse is asked for: at its status url, or at the client's with its headers.
+    _asks_at_own_url = False
 
-    def __init__(
-        self, url: Any, what: str, headers: Dict[str, str], timeout: Any, ssl_context: _SslContext
-    ) -> None:
-        self._url = _Url(_setting(what, url), what)
-        self._headers, self._secrets = headers, _header_secrets(headers)
-        self._timeout = _seconds(timeout)
+    def __init__(self, url: Any, headers: Any, timeout: Any, ssl_context: Any) -> None:
+        _deadline(timeout)
+        self._url: _Url = url
+        self._timeout = timeout
+        self._headers = _checked_headers(headers)
+        scheme = "(?i)^(bearer|basic) +"  # is no secret
+        self._secrets = [re.sub(scheme, "", value) for value in self._headers.values()]
         self._ssl_context = ssl_context
         if ssl_context is not None:
             _verifying_context(ssl_context)
@@ -1924,63 +1901,52 @@ class _Client:
     def connect(self, request: _RequestLike = None, *, timeout: _Timeout = None) -> ConnectResponse:
         """Starts a backend, or takes the one that holds the request's key. Sent once.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a
-        request that the platform would refuse; AuthenticationError, RateLimitError or another
-        HTTPError; NetworkError, ProtocolError or JamsocketTimeout, after which a backend may have
-        been started all the same.
+        After a NetworkError, ProtocolError or JamsocketTimeout one may have been started.
         """
-        deadline = self._deadline(timeout)
+        deadline = _deadline(timeout, self._timeout)
         return self._connect(_as_request(request), deadline)
 
     def status(self, backend: _Backend, *, timeout: _Timeout = None) -> BackendState:
-        """The state of a backend, given as its ConnectResponse, its id or its status url.
-
-        `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such
-        backend, or gone), NetworkError, ProtocolError or JamsocketTimeout.
-        """
-        deadline = self._deadline(timeout)
-        return self._address(backend).ask(deadline)
+        """The state of a backend, given as its ConnectResponse, its id or its status url."""
+        deadline = _deadline(timeout, self._timeout)
+        return self._address(_fields_of(backend)).ask(deadline)
 
     def status_stream(
         self, backend: _Backend, *, timeout: _Timeout = None
     ) -> Generator[BackendState, None, None]:
         """Yields each state once, as soon as it is known, and ends after `terminated`.
 
-        It begins with the states so far, and goes on through lost streams. `timeout`: seconds until
-        JamsocketTimeout; None: never. Raises as `wait_until_ready` does for what will not pass.
+        It begins with the states so far, and bears what `wait_until_ready` does.
         """
-        deadline = _Deadline(_seconds(timeout))
-        return _each_state(self._address(backend), deadline)
+        deadline = _deadline(timeout)
+        return _each_state(self._address(_fields_of(backend)), deadline)
 
     def wait_until_ready(
         self, backend: _Backend, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> BackendState:
         """Returns the `ready` state as soon as the platform tells it.
 
-        `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order;
-        what it raises ends the wait. Raises BackendTerminated as soon as the backend cannot become
-        ready any more, JamsocketTimeout at the deadline, and what will not pass by itself: 401, 403
-        and other HTTPErrors, 404 after two seconds, a ProtocolError after five, a NetworkError for
-        a refused certificate. It goes on through lost connections, 408, 429 and 5xx.
+        `on_status` is called with each new state, in order; what it raises ends the wait.
+        BackendTerminated is raised as soon as the backend cannot become ready any more. Lost
+        connections, 408, 429 and 5xx are borne until the deadline, an answer that is not the
+        API's for five seconds, 404 for two, and any other error not at all.
         """
-        deadline = _Deadline(_seconds(timeout))
+        deadline = _deadline(timeout)
         _check_callback(on_status)
-        return self._wait(backend, deadline, on_status)
+        known = _fields_of(backend)
+        return _wait_until_ready(self._address(known), deadline, on_status, known.get("status", ""))
 
     def connect_and_wait(
         self, request: _RequestLike = None, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> ConnectResponse:
         """Connects, waits until the backend is ready, and returns the connect's answer.
 
-        A key is held until its backend has ended, so a connect may give one that is on its way out.
-        Then it connects again, until a new one is started. (Right after a `terminate` the platform
-        may still call the old one ready; read its `status_stream` to the end before.)
-
-        `timeout`: seconds for all of it; None: for ever. Raises what `connect` and
-        `wait_until_ready` raise; an error after a connect that was answered has that answer as
-        `response`. BackendTerminated is about a backend that this call started.
+        Where the key's backend is on its way out, it connects again, until a new one is started.
+        (Right after a `terminate` the platform may still call the old one ready; read its
+        `status_stream` to the end before.) An error has the answer to the last connect as
+        `response`; BackendTerminated is about a backend that this call started.
         """
-        deadline = _Deadline(_seconds(timeout))
+        deadline = _deadline(timeout)
         _check_callback(on_status)
         wanted, pauses = _as_request(request), _pauses(0.1, 2.0)
         response, state = None, None
@@ -1997,7 +1963,9 @@ class _Client:
                 if state is not None and not deadline.remaining():
                     raise JamsocketTimeout("the deadline passed; the key's backend is still ending")
                 response = self._connect(wanted, deadline)
-                self._wait(response, deadline, tell)
+                _wait_until_ready(
+                    self._address(_fields_of(response)), deadline, tell, response.status
+                )
                 return response
             except JamsocketError as error:
                 error.response = response
@@ -2011,84 +1979,61 @@ class _Client:
     def terminate(self, backend: _Backend, *, hard: bool = False, timeout: _Timeout = None) -> None:
         """Ends a backend: softly, with time to clean up, or `hard`. Sent once.
 
-        It returns before the state changes. `timeout`: seconds for the whole call; None: the
-        client's. Raises as `connect` does; HTTPError 404: no such backend, or gone already.
+        It returns before the state changes.
         """
-        deadline = self._deadline(timeout)
+        deadline = _deadline(timeout, self._timeout)
         if type(hard) is not bool:
             raise TypeError("hard must be True or False, not " + _kind(hard))
-        backend = _own_backend(backend)
-        segment, secrets = self._segment_of(backend), _backend_secrets(backend)
-        call = "hard-terminate" if hard else "soft-terminate"
-        _fetch(self._request(call, secrets, backend=segment), deadline)
+        known, how = _fields_of(backend), "hard" if hard else "soft"
+        if "backend_id" not in known:
+            known["backend_id"] = _id_in(_Url(known["status_url"], "backend"))
+        segments = {"backend": _segment(known["backend_id"]), "how": how}
+        # Where the path does not say how, the document does.
+        document = None if "{how}" in self._endpoints["terminate"] else {"hard": hard}
+        request = self._request("terminate", _backend_secrets(known), document, **segments)
+        _fetch(request, deadline)
 
     def _document(self, request: ConnectRequest) -> Dict[str, Any]:
         """A request in the platform's words."""
         return request.to_dict()
 
-    def _deadline(self, timeout: _Timeout) -> _Deadline:
-        return _Deadline(self._timeout if timeout is None else _seconds(timeout))
-
     def _connect(self, request: ConnectRequest, deadline: _Deadline) -> ConnectResponse:
-        secrets: List[Any] = [request.auth]
-        if isinstance(request.spawn, SpawnConfig) and request.spawn.executable is not None:
-            secrets.append(request.spawn.executable.env)
-        sent = self._request("connect", secrets, self._document(request))
-        document, _ = _fetch(sent, deadline)
-        return _validated(ConnectResponse, document, self._url.origin)
+        executable = getattr(request.spawn, "executable", None)
+        secrets = [request.auth, getattr(executable, "env", None)]
+        document = self._document(request)
+        sent = self._request("connect", secrets, document, service=self._service)
+        answer, _ = _fetch(sent, deadline)
+        return _validated(ConnectResponse, answer, self._url.origin)
 
-    def _wait(self, backend: _Backend, deadline: _Deadline, on_status: _OnStatus) -> BackendState:
-        backend = _own_backend(backend)
-        connected = getattr(backend, "status", "")
-        return _wait_until_ready(self._address(backend), deadline, on_status, connected)
-
-    def _address(self, backend: _Backend) -> _Address:
-        backend = _own_backend(backend)
-        secrets = _backend_secrets(backend)
-        if isinstance(backend, ConnectResponse) and self._asks_at_status_url:
-            url = _Url(backend.status_url, "status_url")
-        elif isinstance(backend, str) and "://" in backend:
-            url = _Url(backend, "backend")
-        else:
-            segment = self._segment_of(backend)
+    def _address(self, known: Dict[str, Any]) -> _Address:
+        secrets = _backend_secrets(known)
+        if "backend_id" in known and (self._asks_at_own_url or "status_url" not in known):
+            segment = _segment(known["backend_id"])
             status = self._request("status", secrets, backend=segment)
             return _Address(status, self._request("stream", secrets, backend=segment))
-        _, ending = _status_path(url)
-        status = self._request_to(url, "status", secrets)
-        return _Address(status, self._request_to(url.extended(ending), "stream", secrets))
-
-    def _segment_of(self, backend: _Backend) -> str:
-        """A backend's id, as it stands in a path."""
-        if not isinstance(backend, str):
-            return _segment(backend.backend_id, "backend")
-        if "://" not in backend:
-            return _segment(backend, "backend")
-        backend_id, _ = _status_path(_Url(backend, "backend"))
-        if not backend_id:
-            raise ConfigurationError("backend must be an id, or a url that ends with ID/status")
-        return _segment(backend_id, "backend")
+        url = _Url(known["status_url"], "status_url")
+        status = self._request_to("GET", url, secrets)
+        return _Address(status, self._request_to("GET", _stream_url(url), secrets))
 
     def _request(
         self, call: str, secrets: Any, document: Any = None, query: Any = None, **segments: str
     ) -> _HttpRequest:
-        """A request to an endpoint of the client's own url; the segments fill in its path."""
-        path = self._endpoints[call].path.format(service=self._service, **segments)
-        return self._request_to(self._url.extended(path, query), call, secrets, document)
+        """A request of a call at the client's own url; the segments fill in its path."""
+        method, path = self._endpoints[call].split()
+        url = self._url.extended(path.format(**segments), query)
+        return self._request_to(method, url, secrets, document)
 
-    def _request_to(self, url: _Url, call: str, secrets: Any, document: Any = None) -> _HttpRequest:
-        endpoint = self._endpoints[call]
+    def _request_to(
+        self, method: str, url: _Url, secrets: Any, document: Any = None
+    ) -> _HttpRequest:
         headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
         headers["User-Agent"] = "jamsocket-lite/" + __version__  # some edges refuse urllib's own
-        if call == "stream":
-            headers["Accept"] = "text/event-stream"
-        if endpoint.private and url.origin == self._url.origin:
+        if url.origin == self._url.origin and (method == "POST" or self._asks_at_own_url):
             headers.update(self._headers)
-        secrets = [secrets, self._secrets, url.query]
-        request = _HttpRequest(endpoint.method, url, headers, secrets)
-        request.document = endpoint.document if document is None else document
-        if endpoint.method == "POST":
+        request = _HttpRequest(method, url, headers, [secrets, self._secrets, url.query])
+        request.document, request.ssl_context = document, self._ssl_context
+        if method == "POST":
             headers["Content-Type"] = "application/json"
-        request.ssl_context = self._ssl_context
         return request
 
 
@@ -2096,9 +2041,12 @@ class Jamsocket(_Client):
     """A client of the hosted platform, or of its dev server. Threads may share it.
 
     `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for
-    `dev=True`, which means the dev server on this machine, at `port`. `timeout`: seconds for a
-    whole `connect`, `status` or `terminate`. `ssl_context`: one that knows a private authority.
-    Raises ConfigurationError.
+    `dev=True`: the dev server on this machine, at `port`. `ssl_context`: for a private authority.
+
+    A `timeout` is a whole call's, in seconds. None is the client's for `connect`, `status` and
+    `terminate`, and no deadline for the others. A setting that makes no sense is a
+    ConfigurationError, a request that the platform would refuse a ValidationError, and a backend
+    that is unknown, or gone, an HTTPError with status 404. Each call may raise the other errors.
     """
 
     _endpoints = _JAMSOCKET_ENDPOINTS
@@ -2122,42 +2070,31 @@ class Jamsocket(_Client):
         if not 0 < port < 65536:
             raise ConfigurationError("port must be from 1 to 65535, not " + _amount(port))
         if dev and _setting("api_url", api_url) != _API_URL:
-            raise ConfigurationError("api_url has no effect with dev=True; leave out one of them")
+            raise ConfigurationError("api_url has no effect with dev=True")
         if not dev and port != _DEV_PORT:
-            raise ConfigurationError("port has no effect without dev=True; api_url can hold one")
+            raise ConfigurationError("port has no effect without dev=True")
         if dev:
             account = service = token = "-"
             api_url = "http://localhost:%d" % port
-        self._service = _service_path(account, service, token)
-        headers = {"Authorization": "Bearer " + _setting("token", token)}
-        super().__init__(api_url, "api_url", headers, timeout, ssl_context)
+        given = {"account": account, "service": service, "token": token}
+        account, service, token = _needed("JAMSOCKET_", given)
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise ConfigurationError("token must be of visible ASCII characters")
+        names = [account, *service.split("/")]
+        if len(names) > 3:
+            raise ConfigurationError("service must be name or name/environment")
+        self._service = "/".join(_segment(name) for name in names)
+        url = _Url(_setting("api_url", api_url), "api_url")
+        super().__init__(url, {"Authorization": "Bearer " + token}, timeout, ssl_context)
 
     @classmethod
-    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Jamsocket":
+    def from_env(cls, env: _Env = None) -> "Jamsocket":
         """A client by the environment; `env` stands in for os.environ.
 
         JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or,
-        with JAMSOCKET_DEV=true, JAMSOCKET_DEV_PORT (8080). Raises ConfigurationError.
+        with JAMSOCKET_DEV=true, JAMSOCKET_DEV_PORT (8080).
         """
-        return cls(**_jamsocket_settings(os.environ if env is None else env))
-
-
-def _service_path(account: Any, service: Any, token: Any) -> str:
-    """The path of a service: account and name, and an environment where it has one."""
-    given = {"account": account, "service": service, "token": token}
-    missing = [name for name, value in given.items() if _is_unset(value)]
-    if missing:
-        variables = ", ".join("JAMSOCKET_" + name.upper() for name in missing)
-        raise ConfigurationError(
-            "Jamsocket needs %s: pass it, set %s, or use dev mode (dev=True, JAMSOCKET_DEV=true)"
-            % (", ".join(missing), variables)
-        )
-    places = [_setting("account", account), *_setting("service", service).split("/")]
-    if len(places) > 3:
-        raise ConfigurationError("service must be name or name/environment, with one / at most")
-    if not re.fullmatch(r"[\x21-\x7e]+", _setting("token", token)):
-        raise ConfigurationError("token must be of visible ASCII characters")
-    return "/".join(_segment(place, "account or service") for place in places)
+        return cls(**_jamsocket_settings(env))
 
 
 class Plane(_Client):
@@ -2165,12 +2102,11 @@ class Plane(_Client):
 
     `image`: the backends' container image; a request's `tag` replaces its tag. `pool`: the drones
     that may run them. `namespace`: what their keys are unique in. `headers`: for a reverse proxy
-    before the controller; they are secrets, sent to the controller's origin alone. Raises
-    ConfigurationError.
+    before the controller; they are secrets, sent to its origin alone.
     """
 
     _endpoints = _PLANE_ENDPOINTS
-    _asks_at_status_url = False  # what a controller says of its address is often out of reach
+    _asks_at_own_url = True  # what a controller says of its address is often out of reach
 
     def __init__(
         self,
@@ -2183,91 +2119,72 @@ class Plane(_Client):
         ssl_context: _SslContext = None,
         headers: Optional[Mapping[str, str]] = None,
     ) -> None:
-        super().__init__(url, "url", _checked_headers(headers), timeout, ssl_context)
-        self._image = _setting("image", image)
-        self._pool = None if pool is None else _setting("pool", pool)
-        self._namespace = None if namespace is None else _setting("namespace", namespace)
+        url, self._image = _needed("PLANE_", {"url": url, "image": image})
+        self._pool, self._namespace = _setting("pool", pool), _setting("namespace", namespace)
+        super().__init__(_Url(url, "url"), headers, timeout, ssl_context)
 
     @classmethod
-    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Plane":
+    def from_env(cls, env: _Env = None) -> "Plane":
         """A client by the environment; `env` stands in for os.environ.
 
         PLANE_URL, PLANE_IMAGE and, where set, PLANE_POOL, PLANE_NAMESPACE and PLANE_AUTHORIZATION
-        (the Authorization header for what stands before the controller). Raises ConfigurationError.
+        (the Authorization header for what stands before the controller).
         """
-        return cls(**_plane_settings(os.environ if env is None else env))
+        return cls(**_plane_settings(env))
 
     def _document(self, request: ConnectRequest) -> Dict[str, Any]:
         if request.user is not None and len(request.user) > 255:
             # Plane answers 500, but leaves a backend behind that holds the key.
             raise _invalid(("user",), "must have at most 255 characters on Plane")
-        return _plane_document(request, self._image, self._pool, self._namespace)
-
-
-def _checked_headers(headers: Any) -> Dict[str, str]:
-    """A copy of a client's own headers, or ConfigurationError."""
-    own = ["host", "connection", "content-length", "content-type", "transfer-encoding"]
-    own += ["accept-encoding"]
-    checked: Dict[str, str] = {}
-    if headers is None:
-        return checked
-    try:
-        given = _mapping(headers, ("headers",))
-        for name, value in given.items():
-            is_name = re.match(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", name) and name.lower() not in own
-            if is_name and isinstance(value, str) and re.match(r"[\x20-\x7e]*\Z", value):
-                checked[name] = str.__str__(value)
-    except Exception:
-        given = {"": ""}  # a foreign mapping's error; its text may hold anything
-    if len(checked) < len(given):
-        raise ConfigurationError(
-            "headers must map names to values, both of visible ASCII, and none of the names may be"
-            " one of " + ", ".join(own)
-        )
-    return checked
+        document = request.to_dict()
+        key, spawn = document.pop("key", None), document.pop("spawn", None)
+        if key is not None:
+            document["key"] = {"name": key}
+            if self._namespace:
+                document["key"]["namespace"] = self._namespace
+        if spawn is False:
+            return document
+        config: Dict[str, Any] = spawn if isinstance(spawn, dict) else {}
+        image, tag = self._image, config.pop("tag", None)
+        if tag is not None:
+            image = re.sub(r"(:[^/@]*)?(@.*)?\Z", "", image)
+            image += ("@" if tag.startswith("sha256:") else ":") + tag
+        config["executable"] = {"image": image, **config.get("executable", {})}
+        if self._pool:
+            config["pool"] = self._pool
+        document["spawn_config"] = config
+        return document
 
 
 # ---- Functions -------------------------------------------------------------------------------
 
 
-_Env = Mapping[str, str]
-
-
-def _variable(env: _Env, name: str) -> Optional[str]:
-    """A variable of the environment; None where it is not set, or empty."""
-    value, failed = None, False
-    try:
-        value = env.get(name)
-    except Exception:  # a foreign mapping's, whose text may hold anything
-        failed = True
-    if failed:
-        raise ConfigurationError("%s cannot be read from that environment" % name)
-    return None if _is_unset(value) else _setting(name, value)
+def _variables(env: _Env, prefix: str, *names: str) -> Dict[str, Any]:
+    """The variables of these names that are set, and not empty."""
+    source = os.environ if env is None else env
+    found = _read("env", lambda: {name: source.get(prefix + name.upper()) for name in names})
+    settings = {name: _setting(prefix + name.upper(), value) for name, value in found.items()}
+    return {name: value for name, value in settings.items() if value}
 
 
 def _jamsocket_settings(env: _Env) -> Dict[str, Any]:
-    dev = (_variable(env, "JAMSOCKET_DEV") or "false").lower()
+    names = ("dev", "dev_port", "account", "service", "token", "api_url")
+    settings = _variables(env, "JAMSOCKET_", *names)
+    dev, port = settings.pop("dev", "false").lower(), settings.pop("dev_port", str(_DEV_PORT))
     if dev not in ("true", "false"):
         raise ConfigurationError("JAMSOCKET_DEV must be true or false, not " + _word(dev))
-    if dev == "true":
-        port = _variable(env, "JAMSOCKET_DEV_PORT") or str(_DEV_PORT)
-        if not re.match(r"[0-9]{1,5}\Z", port):
-            raise ConfigurationError("JAMSOCKET_DEV_PORT must be an integer from 1 to 65535")
-        return {"dev": True, "port": int(port)}
-    names = ("account", "service", "token")
-    settings: Dict[str, Any] = {name: _variable(env, "JAMSOCKET_" + name.upper()) for name in names}
-    return {**settings, "api_url": _variable(env, "JAMSOCKET_API_URL") or _API_URL}
+    if dev == "false":
+        return settings
+    if not re.match(r"[0-9]{1,5}\Z", port):
+        raise ConfigurationError("JAMSOCKET_DEV_PORT must be an integer from 1 to 65535")
+    return {"dev": True, "port": int(port)}
 
 
 def _plane_settings(env: _Env) -> Dict[str, Any]:
-    names = ("url", "image", "pool", "namespace")
-    settings: Dict[str, Any] = {name: _variable(env, "PLANE_" + name.upper()) for name in names}
-    missing = ["PLANE_" + name.upper() for name in names[:2] if settings[name] is None]
-    if missing:
-        raise ConfigurationError("Plane needs %s in the environment" % " and ".join(missing))
-    authorization = _variable(env, "PLANE_AUTHORIZATION")
-    if authorization is not None:
-        settings["headers"] = {"Authorization": authorization}
+    names = ("url", "image", "pool", "namespace", "authorization")
+    settings = {"url": "", "image": "", **_variables(env, "PLANE_", *names)}
+    if "authorization" in settings:
+        settings["headers"] = {"Authorization": settings.pop("authorization")}
     return settings
 
 
@@ -2275,8 +2192,8 @@ def _client_from_env(**options: Any) -> _Client:
     """Plane, where it alone is set up; else Jamsocket."""
     names = ("JAMSOCKET_DEV", "JAMSOCKET_ACCOUNT", "JAMSOCKET_SERVICE", "JAMSOCKET_TOKEN")
     if os.environ.get("PLANE_URL") and not any(os.environ.get(name) for name in names):
-        return Plane(**_plane_settings(os.environ), **options)
-    return Jamsocket(**_jamsocket_settings(os.environ), **options)
+        return Plane(**_plane_settings(None), **options)
+    return Jamsocket(**_jamsocket_settings(None), **options)
 
 
 def connect(
@@ -2296,17 +2213,14 @@ def connect(
     It is made of the arguments or, without credentials and `dev`, of the environment: as
     Jamsocket.from_env does, or Plane.from_env where PLANE_URL is set and no Jamsocket variable.
     """
-    settings: Dict[str, Any] = {"account": account, "service": service, "token": token}
     options: Dict[str, Any] = {"timeout": timeout, "ssl_context": ssl_context}
-    if dev or any(setting is not None for setting in settings.values()):
-        client = Jamsocket(**settings, dev=dev, port=port, api_url=api_url, **options)
-        return client.connect(request)
-    if api_url != _API_URL or port != _DEV_PORT:
-        raise ConfigurationError(
-            "api_url and port have no effect without credentials in the call: the environment"
-            " says where to connect (JAMSOCKET_API_URL, JAMSOCKET_DEV_PORT, PLANE_URL)"
-        )
-    return _client_from_env(**options).connect(request)
+    if not dev and account is None and service is None and token is None:
+        if api_url != _API_URL or port != _DEV_PORT:
+            raise ConfigurationError("api_url and port have no effect without credentials")
+        client = _client_from_env(**options)
+    else:
+        client = Jamsocket(account, service, token, dev=dev, port=port, api_url=api_url, **options)
+    return client.connect(request)
 
 
 def wait_until_ready(
@@ -2317,8 +2231,8 @@ def wait_until_ready(
     ssl_context: _SslContext = None,
 ) -> BackendState:
     """Jamsocket.wait_until_ready for a ConnectResponse or a status url, without credentials."""
-    if isinstance(backend, str) and "://" not in str.__str__(backend):
-        raise ConfigurationError("backend must be a status url; only a client can take an id")
+    if "status_url" not in _fields_of(backend):
+        raise ConfigurationError("backend must have a status url; only a client can take an id")
     client = Jamsocket(dev=True, ssl_context=ssl_context)
     return client.wait_until_ready(backend, timeout=timeout, on_status=on_status)
 
@@ -2347,7 +2261,6 @@ exit status:
 """
 _EXIT_STATUSES: Dict[type, int] = {ValidationError: 2, ConfigurationError: 2}
 _EXIT_STATUSES.update({AuthenticationError: 3, JamsocketTimeout: 4, BackendTerminated: 5})
-_INTERRUPTED = 130
 
 
 def _parser() -> "argparse.ArgumentParser":
@@ -2356,13 +2269,12 @@ def _parser() -> "argparse.ArgumentParser":
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> Any:
             # The value that it quotes may be a secret.
-            problem = re.sub(r": ['\"].*", "", message, flags=re.DOTALL)
+            problem = re.sub(r":? ['\"].*", "", message, flags=re.DOTALL)
             raise ConfigurationError("%s; see %s --help" % (problem, self.prog))
 
         def _print_message(self, message: str, file: Any = None) -> None:
             _show(message.rstrip("\n"))
 
-    quiet = "no progress on standard error"
     parser = Parser(
         prog=os.path.basename("".join(sys.argv[:1])) or "jamsocket-lite",  # GraalPy has no argv
         description=_HELP,
@@ -2370,19 +2282,19 @@ def _parser() -> "argparse.ArgumentParser":
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    quiet = "no progress on standard error"
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--quiet", action="store_true", help=quiet)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    commands.required = True
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    # An option of a command that is not given does not hide one that stands before the command.
+    unset: Dict[str, Any] = {"allow_abbrev": False, "argument_default": argparse.SUPPRESS}
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        left = argparse.SUPPRESS  # what stood before the command
-        command.add_argument("--quiet", action="store_true", default=left, help=quiet)
+        command = commands.add_parser(name, help=text, description=text, **unset)
+        command.add_argument("--quiet", action="store_true", help=quiet)
         if name in ("connect", "wait", "stream"):
-            default = {"stream": None}.get(name, 60.0)
-            text = "seconds for all of it (%s)" % default
-            command.add_argument("--timeout", metavar="S", type=float, default=default, help=text)
+            text = "seconds for all of it (%(default)s)"
+            command.add_argument("--timeout", metavar="S", type=float, default=60.0, help=text)
         if name != "connect":
             command.add_argument("backend", metavar="BACKEND", help="its id or its status url")
         return command
@@ -2390,16 +2302,17 @@ def _parser() -> "argparse.ArgumentParser":
     _add_connect_options(add("connect", "start a backend, or find the one that holds a key"))
     add("wait", "wait until it is ready; print its state")
     add("status", "print its state")
-    add("stream", "print each of its states as a line, until it is terminated")
+    stream = add("stream", "print each of its states as a line, until it is terminated")
+    stream.set_defaults(timeout=None)
     terminate = add("terminate", "end it")
-    terminate.add_argument("--hard", action="store_true", help="at once, without time to clean up")
+    terminate.add_argument("--hard", action="store_true", default=False, help="at once")
     return parser
 
 
 def _add_connect_options(parser: "argparse.ArgumentParser") -> None:
     add = parser.add_argument
     add("--key", metavar="K", help="the key that the backend holds")
-    add("--no-spawn", action="store_true", help="only find one, never start one")
+    add("--no-spawn", dest="spawn", action="store_false", help="only find one, never start one")
     add("--tag", metavar="T", help="the image's tag")
     add("--cluster", metavar="C", help="where to run it")
     add("--env", metavar="NAME=VALUE", action="append", help="a variable for it; repeatable")
@@ -2407,59 +2320,50 @@ def _add_connect_options(parser: "argparse.ArgumentParser") -> None:
     add("--lifetime-limit-seconds", metavar="N", type=int, help="end it after so long")
     add("--user", metavar="U", help="who will use it")
     add("--auth", metavar="JSON", help="an object that is handed to the backend")
-    text = "a whole request instead of these options; - reads it from standard input, unseen by"
-    add("--request", metavar="JSON", help=text + " other users of the machine")
-    add("--wait", action="store_true", help="wait until it is ready")
+    add("--request", metavar="JSON", help="all of these; - reads it from standard input")
+    add("--wait", action="store_true", default=False, help="wait until it is ready")
     add("--format", choices=("json", "url"), default="json", help="all of the answer, or its url")
 
 
-def _asked_for(options: "argparse.Namespace") -> ConnectRequest:
+def _asked_for(args: "argparse.Namespace") -> ConnectRequest:
     """The request that the options of `connect` make."""
-    pairs = [pair.partition("=") for pair in options.env or ()]
-    if not all(mark for _, mark, _ in pairs):
-        raise ConfigurationError("--env must be NAME=VALUE")
-    names = ("tag", "cluster", "max_idle_seconds", "lifetime_limit_seconds")
-    spawn: Dict[str, Any] = {name: getattr(options, name) for name in names}
-    if pairs:
-        spawn["executable"] = {"env": {name: value for name, _, value in pairs}}
-    has_spawn = any(value is not None for value in spawn.values())
-    if has_spawn and options.no_spawn:
+
+    def given(*names: str) -> Dict[str, Any]:
+        return {name: value for name, value in vars(args).items() if name in names}
+
+    request = given("key", "spawn", "user")
+    spawn = given("tag", "cluster", "max_idle_seconds", "lifetime_limit_seconds")
+    if "env" in args:
+        if not all("=" in pair for pair in args.env):
+            raise ConfigurationError("--env must be NAME=VALUE")
+        spawn["executable"] = {"env": dict(pair.split("=", 1) for pair in args.env)}
+    if spawn and "spawn" in request:
         raise ConfigurationError("--no-spawn does not go with options that say how to spawn")
-    request: Dict[str, Any] = {"key": options.key, "user": options.user}
-    if has_spawn:
+    if spawn:
         request["spawn"] = spawn
-    if options.no_spawn:
-        request["spawn"] = False
-    if options.auth is not None:
-        request["auth"] = _parsed("--auth", options.auth.encode("utf-8", "surrogateescape"))
-    if options.request is None:
-        return ConnectRequest.from_dict(request)
-    if any(value is not None for value in request.values()):
-        raise ConfigurationError("--request does not go with options that make a request")
-    if options.request == "-":
-        text = _standard_input()
-    else:
-        text = options.request.encode("utf-8", "surrogateescape")
-    return ConnectRequest.from_dict(_parsed("--request", text))
+    if "auth" in args:
+        request["auth"] = _parsed("--auth", args.auth)
+    if "request" in args:
+        if request:
+            raise ConfigurationError("--request does not go with options that make a request")
+        text = _standard_input() if args.request == "-" else args.request
+        request = _parsed("--request", text)
+    return ConnectRequest.from_dict(request)
 
 
-def _parsed(option: str, text: bytes) -> Any:
-    try:
+def _parsed(option: str, text: Union[str, bytes]) -> Any:
+    if isinstance(text, str):
+        text = text.encode("utf-8", "surrogateescape")
+    with suppress(ProtocolError):
         return _json(text, option)
-    except ProtocolError:
-        pass
     raise ConfigurationError("%s must be JSON in UTF-8" % option)
 
 
-def _standard_input() -> bytes:
-    """All of it, whatever the locale: a request is UTF-8."""
-    try:
-        if hasattr(sys.stdin, "buffer"):
-            return bytes(sys.stdin.buffer.read())
-        if sys.stdin is not None:  # a program's own
-            return sys.stdin.read().encode("utf-8")
-    except (OSError, ValueError):
-        pass
+def _standard_input() -> Union[str, bytes]:
+    """All of it; as bytes where there are any, for a request is UTF-8 whatever the locale."""
+    stream: Any = sys.stdin
+    with suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
+        return getattr(stream, "buffer", stream).read()  # type: ignore[no-any-return]
     raise ConfigurationError("--request - needs standard input, which cannot be read")
 
 
@@ -2467,139 +2371,115 @@ def _write(stream: Any, text: str) -> None:
     """Writes at once: what a buffer keeps may fail when the process ends. Raises OSError."""
     if stream is None:  # closed, or a program without a console
         return
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    data = text.encode(encoding, "backslashreplace")
     try:
         stream.flush()
         descriptor = stream.fileno()
     except (AttributeError, io.UnsupportedOperation):  # a program's own stream
-        stream.write(data.decode(encoding))
+        stream.write(text)
         return
+    data = text.encode(getattr(stream, "encoding", None) or "ascii", "backslashreplace")
     while data:
         data = data[os.write(descriptor, data) :]
 
 
-def _write_if_possible(stream: Any, text: str) -> None:
-    with suppress(OSError, ValueError):
-        _write(stream, text)
-
-
-class _OutputFailed(Exception):
-    """Standard output takes no more."""
-
-    response: Optional[ConnectResponse] = None
-
-
 def _show(answer: Union[_Record, str]) -> None:
-    """Writes a line to standard output."""
+    """A line on standard output. Raises JamsocketError where that takes no more."""
     import json
 
     if isinstance(answer, _Record):
         answer = json.dumps(answer.to_dict())
     try:
         _write(sys.stdout, answer + "\n")
-        return
-    except BrokenPipeError:
-        problem = ""  # who read it has left
-    except (OSError, ValueError) as error:  # the latter: it is closed
-        problem = "cannot write to standard output: %s" % getattr(error, "strerror", "it is closed")
-    raise _OutputFailed(problem)
+    except BrokenPipeError:  # who read it has left
+        raise JamsocketError from None
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", "it is closed")
+        raise JamsocketError("cannot write to standard output: %s" % problem) from None
 
 
-class _Progress:
-    """Shows each status on standard error: in one place on a terminal, elsewhere a line each."""
-
-    def __init__(self, shown: bool) -> None:
-        self._stream = sys.stderr if shown else None
-        self._redraws = bool(getattr(self._stream, "isatty", bool)())
-        self._width = 0
-
-    def __call__(self, state: BackendState) -> None:
-        text = "backend: %s" % _word(state.status)
-        line = "\r" + text.ljust(self._width) if self._redraws else text + "\n"
-        _write_if_possible(self._stream, line)
-        self._width = len(text)
-
-    def end(self) -> None:
-        if self._redraws and self._width:
-            _write_if_possible(self._stream, "\n")
-            self._width = 0
+def _tell(text: str) -> None:
+    """Words on standard error. Where that does not take them, nothing is lost."""
+    with suppress(OSError, ValueError):
+        _write(sys.stderr, text)
 
 
-def _command_client(options: "argparse.Namespace") -> _Client:
-    """The environment's client; for a status url, where it names none, one without credentials."""
+@contextmanager
+def _progress(quiet: bool) -> Generator[_OnStatus, None, None]:
+    """Tells each status on standard error: on a terminal in one place, elsewhere a line each."""
+    redraws = bool(getattr(sys.stderr, "isatty", bool)())
+    form = "\rbackend: %-40s" if redraws else "backend: %s\n"
+    told = []
+
+    def tell(state: BackendState) -> None:
+        told.append(state.status)
+        _tell(form % _word(state.status))
+
     try:
-        return _client_from_env()
+        yield None if quiet else tell
+    finally:
+        if redraws and told:
+            _tell("\n")
+
+
+def _run(args: "argparse.Namespace") -> None:
+    client: _Client = Jamsocket(dev=True)  # which can ask at a status url
+    try:
+        client = _client_from_env()
     except ConfigurationError:
-        if "://" not in getattr(options, "backend", "") or options.command == "terminate":
+        if args.command == "terminate" or "://" not in getattr(args, "backend", ""):
             raise
-    return Jamsocket(dev=True)
-
-
-def _run(options: "argparse.Namespace", progress: _Progress) -> None:
-    client = _command_client(options)
-    if options.command == "connect":
-        _run_connect(options, client, progress)
-    elif options.command == "wait":
-        state = client.wait_until_ready(
-            options.backend, timeout=options.timeout, on_status=progress
-        )
-        progress.end()
+    if args.command == "connect":
+        _run_connect(args, client)
+    elif args.command == "wait":
+        with _progress(args.quiet) as progress:
+            state = client.wait_until_ready(args.backend, timeout=args.timeout, on_status=progress)
         _show(state)
-    elif options.command == "status":
-        _show(client.status(options.backend))
-    elif options.command == "stream":
-        with closing(client.status_stream(options.backend, timeout=options.timeout)) as states:
+    elif args.command == "status":
+        _show(client.status(args.backend))
+    elif args.command == "stream":
+        with closing(client.status_stream(args.backend, timeout=args.timeout)) as states:
             for state in states:
                 _show(state)
     else:
-        client.terminate(options.backend, hard=options.hard)
+        client.terminate(args.backend, hard=args.hard)
 
 
-def _run_connect(options: "argparse.Namespace", client: _Client, progress: _Progress) -> None:
-    _seconds(options.timeout)  # a wrong one is told before standard input is read
-    request = _asked_for(options)
-    if options.wait:
-        response = client.connect_and_wait(request, timeout=options.timeout, on_status=progress)
-        progress.end()
+def _run_connect(args: "argparse.Namespace", client: _Client) -> None:
+    request, timeout = _asked_for(args), args.timeout
+    if args.wait:
+        with _progress(args.quiet) as progress:
+            response = client.connect_and_wait(request, timeout=timeout, on_status=progress)
     else:
-        response = client.connect(request, timeout=options.timeout)
+        response = client.connect(request, timeout=timeout)
     try:
-        if options.format == "json":
+        if args.format == "json":
             _show(response)
         elif re.match(r"(?i)https?://[^/?#][\x21-\x7e]*\Z", response.url):
             _show(response.url)
         else:
             raise ProtocolError("the platform sent a url that is none: not http, or not ASCII")
-    except (ProtocolError, _OutputFailed) as error:
+    except JamsocketError as error:
         error.response = response
         raise
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """The command line; returns the exit status. `argv`: the arguments, not the process's."""
-    progress = _Progress(False)
     try:
-        options, others = _parser().parse_known_args(argv)
+        args, others = _parser().parse_known_args(argv)
         if others:  # only the names, for someone may have passed a token
             names = [other.partition("=")[0] for other in others if other.startswith("--")]
-            raise ConfigurationError(
-                "unknown arguments%s; see --help (credentials come from the environment alone)"
-                % "".join(" " + name for name in names)
-            )
-        progress = _Progress(not options.quiet)
-        _run(options, progress)
+            raise ConfigurationError(" ".join(["unknown arguments", *names, "(see --help)"]))
+        _run(args)
         return 0
     except KeyboardInterrupt:
-        text, status = "interrupted", _INTERRUPTED
-    except (JamsocketError, _OutputFailed) as error:
+        text, status = "interrupted", 130
+    except JamsocketError as error:
         text, status = str(error), _EXIT_STATUSES.get(type(error), 1)
         if text and error.response is not None:  # so that the backend can be found, and ended
             text = "backend %s: %s" % (error.response.backend_id, text)
-    finally:
-        progress.end()
     if text:
-        _write_if_possible(sys.stderr, "jamsocket-lite: %s\n" % _printable(text))
+        _tell("jamsocket-lite: %s\n" % _printable(text))
     return status
 
 

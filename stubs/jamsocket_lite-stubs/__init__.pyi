@@ -174,73 +174,62 @@ _DEV_PORT = 8080
 _RequestLike = Union[ConnectRequest, Mapping[str, Any], None]
 _Backend = Union[ConnectResponse, str]
 _Timeout = Optional[float]
+_Env = Optional[Mapping[str, str]]
 
 class _Client:
-    """What the clients share. `headers` are secrets, sent with the private calls."""
-    def __init__(
-        self, url: Any, what: str, headers: Dict[str, str], timeout: Any, ssl_context: _SslContext
-    ) -> None: ...
+    """What the clients share. `headers` are secrets."""
+    def __init__(self, url: Any, headers: Any, timeout: Any, ssl_context: Any) -> None: ...
     def __repr__(self) -> str: ...
     def connect(self, request: _RequestLike = None, *, timeout: _Timeout = None) -> ConnectResponse:
         """Starts a backend, or takes the one that holds the request's key. Sent once.
 
-        `timeout`: seconds for the whole call; None: the client's. Raises ValidationError for a
-        request that the platform would refuse; AuthenticationError, RateLimitError or another
-        HTTPError; NetworkError, ProtocolError or JamsocketTimeout, after which a backend may have
-        been started all the same.
+        After a NetworkError, ProtocolError or JamsocketTimeout one may have been started.
         """
     def status(self, backend: _Backend, *, timeout: _Timeout = None) -> BackendState:
-        """The state of a backend, given as its ConnectResponse, its id or its status url.
-
-        `timeout`: seconds for the whole call; None: the client's. Raises HTTPError (404: no such
-        backend, or gone), NetworkError, ProtocolError or JamsocketTimeout.
-        """
+        """The state of a backend, given as its ConnectResponse, its id or its status url."""
     def status_stream(
         self, backend: _Backend, *, timeout: _Timeout = None
     ) -> Generator[BackendState, None, None]:
         """Yields each state once, as soon as it is known, and ends after `terminated`.
 
-        It begins with the states so far, and goes on through lost streams. `timeout`: seconds until
-        JamsocketTimeout; None: never. Raises as `wait_until_ready` does for what will not pass.
+        It begins with the states so far, and bears what `wait_until_ready` does.
         """
     def wait_until_ready(
         self, backend: _Backend, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> BackendState:
         """Returns the `ready` state as soon as the platform tells it.
 
-        `timeout`: seconds; None: for ever. `on_status` is called with each new state, in order;
-        what it raises ends the wait. Raises BackendTerminated as soon as the backend cannot become
-        ready any more, JamsocketTimeout at the deadline, and what will not pass by itself: 401, 403
-        and other HTTPErrors, 404 after two seconds, a ProtocolError after five, a NetworkError for
-        a refused certificate. It goes on through lost connections, 408, 429 and 5xx.
+        `on_status` is called with each new state, in order; what it raises ends the wait.
+        BackendTerminated is raised as soon as the backend cannot become ready any more. Lost
+        connections, 408, 429 and 5xx are borne until the deadline, an answer that is not the
+        API's for five seconds, 404 for two, and any other error not at all.
         """
     def connect_and_wait(
         self, request: _RequestLike = None, *, timeout: _Timeout = 60.0, on_status: _OnStatus = None
     ) -> ConnectResponse:
         """Connects, waits until the backend is ready, and returns the connect's answer.
 
-        A key is held until its backend has ended, so a connect may give one that is on its way out.
-        Then it connects again, until a new one is started. (Right after a `terminate` the platform
-        may still call the old one ready; read its `status_stream` to the end before.)
-
-        `timeout`: seconds for all of it; None: for ever. Raises what `connect` and
-        `wait_until_ready` raise; an error after a connect that was answered has that answer as
-        `response`. BackendTerminated is about a backend that this call started.
+        Where the key's backend is on its way out, it connects again, until a new one is started.
+        (Right after a `terminate` the platform may still call the old one ready; read its
+        `status_stream` to the end before.) An error has the answer to the last connect as
+        `response`; BackendTerminated is about a backend that this call started.
         """
     def terminate(self, backend: _Backend, *, hard: bool = False, timeout: _Timeout = None) -> None:
         """Ends a backend: softly, with time to clean up, or `hard`. Sent once.
 
-        It returns before the state changes. `timeout`: seconds for the whole call; None: the
-        client's. Raises as `connect` does; HTTPError 404: no such backend, or gone already.
+        It returns before the state changes.
         """
 
 class Jamsocket(_Client):
     """A client of the hosted platform, or of its dev server. Threads may share it.
 
     `account`, `service` (`"name"` or `"name/environment"`) and `token` are needed, but for
-    `dev=True`, which means the dev server on this machine, at `port`. `timeout`: seconds for a
-    whole `connect`, `status` or `terminate`. `ssl_context`: one that knows a private authority.
-    Raises ConfigurationError.
+    `dev=True`: the dev server on this machine, at `port`. `ssl_context`: for a private authority.
+
+    A `timeout` is a whole call's, in seconds. None is the client's for `connect`, `status` and
+    `terminate`, and no deadline for the others. A setting that makes no sense is a
+    ConfigurationError, a request that the platform would refuse a ValidationError, and a backend
+    that is unknown, or gone, an HTTPError with status 404. Each call may raise the other errors.
     """
     def __init__(
         self,
@@ -255,11 +244,11 @@ class Jamsocket(_Client):
         ssl_context: _SslContext = None,
     ) -> None: ...
     @classmethod
-    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Jamsocket":
+    def from_env(cls, env: _Env = None) -> "Jamsocket":
         """A client by the environment; `env` stands in for os.environ.
 
         JAMSOCKET_ACCOUNT, JAMSOCKET_SERVICE, JAMSOCKET_TOKEN and, where set, JAMSOCKET_API_URL; or,
-        with JAMSOCKET_DEV=true, JAMSOCKET_DEV_PORT (8080). Raises ConfigurationError.
+        with JAMSOCKET_DEV=true, JAMSOCKET_DEV_PORT (8080).
         """
 
 class Plane(_Client):
@@ -267,8 +256,7 @@ class Plane(_Client):
 
     `image`: the backends' container image; a request's `tag` replaces its tag. `pool`: the drones
     that may run them. `namespace`: what their keys are unique in. `headers`: for a reverse proxy
-    before the controller; they are secrets, sent to the controller's origin alone. Raises
-    ConfigurationError.
+    before the controller; they are secrets, sent to its origin alone.
     """
     def __init__(
         self,
@@ -282,11 +270,11 @@ class Plane(_Client):
         headers: Optional[Mapping[str, str]] = None,
     ) -> None: ...
     @classmethod
-    def from_env(cls, env: Optional[Mapping[str, str]] = None) -> "Plane":
+    def from_env(cls, env: _Env = None) -> "Plane":
         """A client by the environment; `env` stands in for os.environ.
 
         PLANE_URL, PLANE_IMAGE and, where set, PLANE_POOL, PLANE_NAMESPACE and PLANE_AUTHORIZATION
-        (the Authorization header for what stands before the controller). Raises ConfigurationError.
+        (the Authorization header for what stands before the controller).
         """
 
 def connect(

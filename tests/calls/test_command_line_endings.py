@@ -162,6 +162,7 @@ MISPLACED: List[List[str]] = [
     ["terminate", "--token", GIVEN, "b1"], [GIVEN], ["connect", "--tok", GIVEN],
     ["connect", "--auth", GIVEN], ["connect", "--auth", '{"a": "%s"' % GIVEN],
     ["connect", "--request", GIVEN], ["connect", "--env", GIVEN],
+    ["connect", "--no-spawn=" + GIVEN], ["status", "b1", "--quiet=" + GIVEN],
     ["connect", "--env", "PORT=" + GIVEN], ["connect", "--env", "A\ud800=" + GIVEN],
     ["connect", "--request", '{"key": ["%s"]}' % GIVEN], ["connect", "--key", GIVEN * 10],
     ["status", "https://user:%s@127.0.0.1/x" % GIVEN],

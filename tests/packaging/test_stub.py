@@ -14,8 +14,7 @@ from jamsocket_lite import Jamsocket, Plane
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = {"Jamsocket": Jamsocket, "Plane": Plane}
-# A call of the platforms: where a method's name is another, or where it makes several.
-METHODS = {"stream": "status_stream", "soft-terminate": "terminate", "hard-terminate": "terminate"}
+METHODS = {"stream": "status_stream"}  # a call of the platforms whose method has another name
 MADE_OF_OTHERS = {"connect_and_wait", "wait_until_ready"}
 
 
