@@ -64,6 +64,14 @@ def test_a_port_is_a_number_from_1_to_65535(port: Any) -> None:
         Jamsocket(dev=True, port=port)
 
 
+@pytest.mark.parametrize("dev", ["false", "", 0, 1, None])
+def test_dev_is_true_or_false(dev: Any) -> None:
+    """The word false, as an environment has it, must not lead to the dev server."""
+    with pytest.raises(ConfigurationError, match="dev must be True or False"):
+        Jamsocket("a", "s", "t", dev=dev)
+
+
+
 @pytest.mark.parametrize("headers", HEADERS, ids=repr)
 def test_headers_are_names_with_values_that_http_can_carry(headers: Any) -> None:
     with pytest.raises(ConfigurationError, match="headers"):

@@ -21,6 +21,14 @@ def test_terminate_says_how(api: Api) -> None:
     assert sent(api, lambda client: client.terminate(ID))[0].target == api.terminate_target()
 
 
+@pytest.mark.parametrize("hard", ["no", "", 0, 1, None])
+def test_what_is_not_true_or_false_ends_nothing(api: Api, hard: Any) -> None:
+    with Server(api.service()) as server:
+        with pytest.raises(TypeError, match="hard must be True or False"):
+            api.client(server.url).terminate(ID, hard=hard)
+        assert server.requests == []
+
+
 def test_terminate_goes_to_the_clients_own_origin(api: Api) -> None:
     """A status url elsewhere must not have the token sent there."""
     with Server(api.service()) as elsewhere, Server(api.service()) as server:
