@@ -733,8 +733,6 @@ def _derived(mixin: type, base: type) -> Any:
 class _Connection(_ConnectionBase):
     """A connection of which each step gets the time that is left."""
 
-    _body = b""
-
     def __init__(self, host: str, *, deadline: _Deadline, **options: Any) -> None:
         import http.client
         import socket
@@ -771,12 +769,15 @@ class _Connection(_ConnectionBase):
                     raise
         raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
 
-    def _respond(self, *arguments: Any, **options: Any) -> Any:
+    def _respond(self, sock: Any, *arguments: Any, **options: Any) -> Any:
         import http.client
 
-        response = _derived(_Response, http.client.HTTPResponse)
-        self._response = response(self._deadline, *arguments, **options)
-        return self._response
+        make = _derived(_Response, http.client.HTTPResponse)
+        self._response = response = make(sock, *arguments, **options)
+        if type(response.fp) is io.BufferedReader:  # else a fake's own file; it is left alone
+            response.reader = _Reader(response.fp.detach(), sock, self._deadline)
+            response.fp = io.BufferedReader(response.reader)
+        return response
 
     def _tunnel(self) -> None:
         try:
@@ -786,16 +787,11 @@ class _Connection(_ConnectionBase):
                 self._response.close()  # Python 3.8 leaves it open, and with it the socket
         self.sock.settimeout(self._deadline.left())  # for the handshake
 
-    def endheaders(self, message_body: Any = None, **options: Any) -> None:
-        self._body = message_body or b""  # goes out with the headers, which saves a packet
-        super().endheaders(**options)
-
     def send(self, data: Any) -> None:
         """Sends piece by piece, each with the time left.
 
         A peer that hangs up meanwhile may have answered before: reading will tell.
         """
-        data, self._body = data + self._body, b""
         piece = 16 * 1024  # at most one TLS record, so that one piece is one operation
         if self.sock is None:
             self.connect()
@@ -829,33 +825,20 @@ class _SecureConnection(_Connection):
         try:
             super().connect()
         except BaseException as error:
-            _close_half_made(error)
+            # ssl leaves a socket open whose handshake a caller's exception, or a reset, broke off.
+            trace = error.__traceback__
+            while trace is not None:
+                owner: Any = trace.tb_frame.f_locals.get("self")
+                if type(owner).__name__ == "SSLSocket":
+                    owner.close()
+                trace = trace.tb_next
             raise
-
-
-def _close_half_made(error: BaseException) -> None:
-    """Closes the TLS socket whose handshake did not come to its end.
-
-    ssl forgets it where a caller's exception left it, and where it was reset just before.
-    """
-    trace = error.__traceback__
-    while trace is not None:
-        owner: Any = trace.tb_frame.f_locals.get("self")
-        if type(owner).__name__ == "SSLSocket":
-            owner.close()
-        trace = trace.tb_next
 
 
 class _Response(_ResponseBase):
     """A response that is read through a `_Reader`."""
 
     reader: "Optional[_Reader]" = None
-
-    def __init__(self, deadline: _Deadline, sock: Any, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        if type(self.fp) is io.BufferedReader:  # else a fake's own file; it is left alone
-            self.reader = _Reader(self.fp.detach(), sock, deadline)
-            self.fp = io.BufferedReader(self.reader)
 
     def _read_status(self) -> Any:
         version, status, reason = super()._read_status()  # type: ignore[misc]
@@ -1059,22 +1042,15 @@ def _proxy_secrets(url: _Url) -> List[str]:
 
 
 @functools.lru_cache(maxsize=4)
-def _opener(connection: Any, level: int, context: _SslContext, proxy: Optional[str]) -> Any:
-    """An opener that makes such connections. To make one takes longer than to use it."""
+def _opener(level: int, proxy: Optional[str]) -> Any:
+    """An opener for requests that bring their connection. To make one takes longer than to use."""
     import urllib.request as urllib_request
 
+    handler: Any = urllib_request.HTTPHandler(level)
+    handler.http_open = lambda prepared: handler.do_open(prepared.connection, prepared)
+    handler.https_open, handler.https_request = handler.http_open, handler.http_request
     opener = urllib_request.OpenerDirector()
     opener.addheaders = []
-    options: Dict[str, Any] = {}
-    handler: Any = urllib_request.HTTPHandler(level)
-    if context is not None:
-        options["context"] = context
-        handler = urllib_request.HTTPSHandler(level, context)
-
-    def open_it(prepared: Any) -> Any:
-        return handler.do_open(connection, prepared, deadline=prepared.deadline, **options)
-
-    handler.http_open = handler.https_open = open_it
     opener.add_handler(handler)
     if proxy is not None:
         opener.add_handler(urllib_request.ProxyHandler({"http": proxy, "https": proxy}))
@@ -1093,9 +1069,9 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
         import json
         from urllib.request import Request
 
-        level, context = http.client.HTTPConnection.debuglevel, None
+        options: Dict[str, Any] = {"deadline": deadline}
         if request.url.scheme == "https":
-            context = _verifying_context(request.ssl_context)
+            options["context"] = _verifying_context(request.ssl_context)
             connection = _derived(_SecureConnection, http.client.HTTPSConnection)
         else:
             connection = _derived(_Connection, http.client.HTTPConnection)
@@ -1105,8 +1081,9 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
         prepared: Any = Request(request.url.text, body, method=request.method)
         for name, value in request.headers.items():
             prepared.add_unredirected_header(name, value)
-        prepared.deadline = deadline
-        return _opener(connection, level, context, proxy).open(prepared, timeout=deadline.left())
+        prepared.connection = functools.partial(connection, **options)
+        opener = _opener(http.client.HTTPConnection.debuglevel, proxy)
+        return opener.open(prepared, timeout=deadline.left())
 
     return _attempt(doing, deadline, work)
 
@@ -1233,11 +1210,9 @@ def _retry_after(text: str) -> Optional[float]:
         return float(text)
     from email.utils import mktime_tz, parsedate_tz
 
-    try:
-        seconds = mktime_tz(parsedate_tz(text)) - time.time()  # type: ignore[arg-type]
-    except Exception:
-        return None  # they raise several kinds for what is no date
-    return max(seconds, 0.0)
+    with suppress(Exception):  # they raise several kinds for what is no date
+        return max(mktime_tz(parsedate_tz(text)) - time.time(), 0.0)  # type: ignore[arg-type]
+    return None
 
 
 def _fetch(request: _HttpRequest, deadline: _Deadline) -> Tuple[Any, int]:
