@@ -2346,13 +2346,14 @@ def _write(stream: Any, text: str) -> None:
     """Writes at once: what a buffer keeps may fail when the process ends. Raises OSError."""
     if stream is None:  # closed, or a program without a console
         return
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    data = text.encode(encoding, "backslashreplace")
     try:
         stream.flush()
         descriptor = stream.fileno()
     except (AttributeError, io.UnsupportedOperation):  # a program's own stream
-        stream.write(text)
+        stream.write(data.decode(encoding))
         return
-    data = text.encode(getattr(stream, "encoding", None) or "ascii", "backslashreplace")
     while data:
         data = data[os.write(descriptor, data) :]
 
@@ -2420,7 +2421,9 @@ def _run(args: "argparse.Namespace") -> None:
 
 
 def _run_connect(args: "argparse.Namespace", client: _Client) -> None:
-    request, timeout = _asked_for(args), args.timeout
+    timeout = args.timeout
+    _deadline(timeout)  # a wrong one is told before standard input is read
+    request = _asked_for(args)
     if args.wait:
         with _progress(args.quiet) as progress:
             response = client.connect_and_wait(request, timeout=timeout, on_status=progress)
