@@ -220,6 +220,16 @@ def test_time_counts_from_when_the_input_was_read(
     assert (status, err) == (0, "") and json.loads(out)["backend_id"] == ID
 
 
+def test_a_wrong_timeout_is_told_before_the_input_is_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = io.StringIO("{}")
+    monkeypatch.setattr(sys, "stdin", text)
+    monkeypatch.setenv("JAMSOCKET_DEV", "true")
+    assert jamsocket_lite.main(["connect", "--request", "-", "--timeout", "-1"]) == 2
+    assert text.tell() == 0 and "timeout" in capsys.readouterr().err
+
+
 def test_a_deadline_that_passed_while_connecting_is_no_misuse(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ An answer that cannot be written is an error, progress that cannot be written is
 program's own descriptors are its own.
 """
 
+import io
 import json
 import os
 import shlex
@@ -14,7 +15,8 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 import pytest
 
-from kit.server import answer
+import jamsocket_lite
+from kit.server import Server, answer
 from kit.shell import (
     FILE,
     Done,
@@ -242,6 +244,21 @@ def test_main_leaves_a_programs_descriptors_alone(name: str) -> None:
         program = PROGRAM.format(root=ROOT, name=name)
         done = ended(started([sys.executable, "-W", "error", "-c", program], towards(server)))
     assert done.errors.splitlines()[-1] == "1 True True" and "Traceback" not in done.errors
+
+
+def test_a_programs_own_stream_gets_what_its_encoding_can_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a stream has no descriptor, and would refuse the rest."""
+    errors = io.TextIOWrapper(io.BytesIO(), "ascii")
+    with Server([answer({"message": "größer"}, 400)]) as server:
+        for name, value in towards(server).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "stderr", errors)
+        assert jamsocket_lite.main(["status", ID]) == 1
+        monkeypatch.undo()
+    errors.seek(0)
+    assert "gr\\xf6" in errors.read()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
