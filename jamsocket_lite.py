@@ -59,7 +59,7 @@ import re
 import time
 from collections.abc import Mapping as _MappingABC
 from contextlib import closing, contextmanager, suppress
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, List, Mapping, Optional
 from typing import ClassVar, Sequence, Set, Tuple, Type, TypeVar, Union
@@ -529,7 +529,11 @@ def _inner(record: Type[_Record], booleans: str = "") -> _Values:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use: microseconds, seconds, bytes; 100 percent is a core."""
+    """What a backend may use, in integers from 0: memory and disk in bytes.
+
+    Of each `cpu_period` (microseconds) it may use `cpu_period_percent` (100 is one whole core, 255
+    the most), and `cpu_time_limit` (seconds) in all.
+    """
 
     cpu_period: Optional[int] = field(default=None, metadata=_INT64)
     cpu_period_percent: Optional[int] = field(default=None, metadata=_INT8)
@@ -540,7 +544,11 @@ class ResourceLimits(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Record):
-    """What runs. `env` is read-only; the platform adds `PORT` and others."""
+    """What runs: its mount (a name, or whether there is one), its environment, its limits.
+
+    Treat `env` as read-only. The platform itself sets `PORT`, `SESSION_BACKEND_ID`,
+    `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN` and `JAMSOCKET_SERVICE`.
+    """
 
     mount: Optional[Union[str, bool]] = field(default=None, metadata=_rule(_mount))
     env: Optional[Mapping[str, str]] = field(default=None, metadata=_rule(_env, _hidden))
@@ -549,7 +557,11 @@ class Executable(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started, and when it is ended again."""
+    """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
+
+    The two limits are whole seconds up to 2**31 - 1. Where `spawn` is not a SpawnConfig, the
+    platform ends a backend that idles for 300 seconds.
+    """
 
     tag: Optional[str] = field(default=None, metadata=_TEXT)
     cluster: Optional[str] = field(default=None, metadata=_TEXT)
@@ -560,9 +572,10 @@ class SpawnConfig(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectRequest(_Record):
-    """Which backend is wanted: the one that holds the `key`, else a new one.
+    """Which backend is wanted: the one that holds the `key` (1 to 128 characters), else a new one.
 
-    `spawn`: how, or False: never. `user` and `auth` (JSON, read-only) are handed to it.
+    `spawn`: how to start it, or False, with a key, never to. `user` and `auth` are handed to the
+    backend; `auth` is what JSON can carry. Treat it as read-only.
     """
 
     key: Optional[str] = field(default=None, metadata=_rule(_key))
@@ -622,9 +635,10 @@ class BackendState(_Answer):
                 raise _invalid((*place, name), "does not belong to status " + status)
 
 
-for _class in (ResourceLimits, Executable, SpawnConfig, ConnectRequest, *_Answer.__subclasses__()):
-    if not all("check" in each.metadata for each in fields(_class)):
-        raise TypeError("a field of %s has no rule" % _class.__name__)
+for _class in (*_Record.__subclasses__(), *_Answer.__subclasses__()):
+    for _field in vars(_class).get("__dataclass_fields__", {}).values():
+        if "check" not in _field.metadata:
+            raise TypeError("field %s of %s has no rule" % (_field.name, _class.__name__))
 
 
 # ---- HTTP ------------------------------------------------------------------------------------
@@ -1694,7 +1708,7 @@ class _Watch:
         settled = self._told_ready + 2.0  # then `ready` can count by itself
         if self._asked < settled:
             due = min(due, settled)
-        elif patience > 2.0:  # no 404
+        elif getattr(error, "status", 0) != 404:
             self.ready = self._told
         if isinstance(error, RateLimitError):
             self._not_before = time.monotonic() + (error.retry_after or 0.0)

@@ -107,7 +107,11 @@ class _Answer(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ResourceLimits(_Record):
-    """What a backend may use: microseconds, seconds, bytes; 100 percent is a core."""
+    """What a backend may use, in integers from 0: memory and disk in bytes.
+
+    Of each `cpu_period` (microseconds) it may use `cpu_period_percent` (100 is one whole core, 255
+    the most), and `cpu_time_limit` (seconds) in all.
+    """
     cpu_period: Optional[int] = None
     cpu_period_percent: Optional[int] = None
     cpu_time_limit: Optional[int] = None
@@ -116,14 +120,22 @@ class ResourceLimits(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Executable(_Record):
-    """What runs. `env` is read-only; the platform adds `PORT` and others."""
+    """What runs: its mount (a name, or whether there is one), its environment, its limits.
+
+    Treat `env` as read-only. The platform itself sets `PORT`, `SESSION_BACKEND_ID`,
+    `SESSION_BACKEND_KEY`, `SESSION_BACKEND_FENCING_TOKEN` and `JAMSOCKET_SERVICE`.
+    """
     mount: Optional[Union[str, bool]] = None
     env: Optional[Mapping[str, str]] = None
     resource_limits: Optional[ResourceLimits] = None
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SpawnConfig(_Record):
-    """How a backend is started, and when it is ended again."""
+    """How a backend is started: the image's `tag`, the `cluster`, how long it may live and idle.
+
+    The two limits are whole seconds up to 2**31 - 1. Where `spawn` is not a SpawnConfig, the
+    platform ends a backend that idles for 300 seconds.
+    """
     tag: Optional[str] = None
     cluster: Optional[str] = None
     lifetime_limit_seconds: Optional[int] = None
@@ -132,9 +144,10 @@ class SpawnConfig(_Record):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ConnectRequest(_Record):
-    """Which backend is wanted: the one that holds the `key`, else a new one.
+    """Which backend is wanted: the one that holds the `key` (1 to 128 characters), else a new one.
 
-    `spawn`: how, or False: never. `user` and `auth` (JSON, read-only) are handed to it.
+    `spawn`: how to start it, or False, with a key, never to. `user` and `auth` are handed to the
+    backend; `auth` is what JSON can carry. Treat it as read-only.
     """
     key: Optional[str] = None
     spawn: Optional[Union[bool, SpawnConfig]] = None
