@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if not os.environ.get("JAMSOCKET_LITE_INSTALLED"):
     sys.path.insert(0, str(ROOT))
 
-from kit import side_by_side
+from kit import noise, side_by_side
 from kit.calls import CALLS, LASTING, SINGLE, Call
 from kit.certificates import Certificates
 from kit.leftovers import leaving_nothing
@@ -41,6 +41,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def pytest_report_header() -> str:
     return ("tests that mostly wait run side by side; `make test` uses two cores, `make test-slow` "
             "runs the slow ones, `make test-all` every Python")
+
+
+def pytest_sessionstart() -> None:
+    noise.watch()
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:

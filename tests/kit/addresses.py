@@ -1,5 +1,6 @@
 """Names and addresses, also such as have no server at all behind them."""
 
+import atexit
 import selectors
 import socket
 import unittest
@@ -25,12 +26,17 @@ def has_ipv6() -> bool:
         return False
 
 
-def closed_port(host: str = "127.0.0.1") -> int:
-    """A port where nobody listens: connecting is refused at once."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
+# Bound for as long as the process lives, and never listening: no server, of another process
+# neither, is given that port while somebody here still tries to reach it.
+_closed = socket.socket()
+_closed.bind(("127.0.0.1", 0))
+atexit.register(_closed.close)
+
+
+def closed_port() -> int:
+    """A port of 127.0.0.1 where nobody listens: connecting is refused at once."""
+    port: int = _closed.getsockname()[1]
+    return port
 
 
 class DeadAddress:

@@ -98,7 +98,8 @@ def check(kind: str, name: str, scenario: Scenario) -> Outcome:
         assert isinstance(outcome.result, BackendState) and outcome.result.is_ready
     else:
         assert outcome.seen == scenario.expected
-    assert scenario.least <= outcome.seconds and in_time(outcome.seconds, scenario.within)
+    assert scenario.least <= outcome.seconds and (
+        in_time(outcome.seconds, scenario.within, outcome.began))
     in_order(outcome.seen)
     for request in outcome.requests:  # nothing in it that only the API's own calls are to get
         assert request.method == "GET" and request.header("Authorization") is None

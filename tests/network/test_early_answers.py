@@ -11,7 +11,7 @@ from kit.certificates import Certificates
 from kit.deadlines import LONG, SHORT, Timed, keeps_deadline, timed
 from kit.platforms import client
 from kit.secrets import failure
-from kit.server import (Action, Close, Drain, Pause, Peer, Reset, Server, Silence, Step,
+from kit.server import (Action, Close, Drain, Gone, Pause, Peer, Reset, Server, Silence, Step,
                         answer, at_once)
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -30,7 +30,10 @@ class Linger(Action):
     """Say that no more will be sent, and read on until the client hangs up, as nginx does."""
 
     def run(self, peer: Peer) -> None:
-        peer.sock.shutdown(socket.SHUT_WR)
+        try:
+            peer.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            raise Gone from None  # it had its answer, and has hung up already
         Drain().run(peer)
 
 

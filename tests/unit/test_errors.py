@@ -141,6 +141,7 @@ def raise_it(number: int) -> None:
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(),
                     reason="starting anew takes too long")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_an_error_passes_from_a_process_pool() -> None:
     """One that cannot be unpickled breaks the pool."""
     context = multiprocessing.get_context("fork")
