@@ -1706,9 +1706,12 @@ class _Watch:
             raise error
         due = time.monotonic() + next(self._status_pauses)
         settled = self._told_ready + 2.0  # then `ready` can count by itself
+        is_404 = getattr(error, "status", 0) == 404
+        # A call that our own deadline cut short after one that was answered has not failed.
+        was_cut = self._failures == 1 and not self._deadline.remaining()
         if self._asked < settled:
             due = min(due, settled)
-        elif getattr(error, "status", 0) != 404:
+        elif not is_404 and not was_cut:
             self.ready = self._told
         if isinstance(error, RateLimitError):
             self._not_before = time.monotonic() + (error.retry_after or 0.0)

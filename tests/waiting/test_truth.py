@@ -125,6 +125,14 @@ def test_a_streams_ready_does_not_count_where_the_status_call_says_less(play: Pl
     assert failed(shown.result, JamsocketTimeout).last_state is not None
 
 
+@scenes({"waiting": waiting(LIVE, in_turn(*[told("waiting")] * 3, HANGS), 4.5)})
+def test_a_streams_ready_does_not_count_where_the_deadline_cuts_the_next_status_call_short(
+        play: Play) -> None:
+    """Those before it said less, and it might have too."""
+    shown = play()
+    assert failed(shown.result, JamsocketTimeout).last_state is not None
+
+
 @scenes({"starting, then ready": waiting(LIVE, told_at((2.0, "ready")))})
 def test_a_status_call_that_says_less_is_asked_again_soon(play: Play) -> None:
     """It may be another controller's, that lags behind."""
