@@ -7,6 +7,7 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,10 +47,19 @@ def test_the_whole_life_of_a_backend(house: LocalPlatform, inside: Inside, tmp_p
                 json.loads(seen.text)
             ).is_ready
 
+    def asked() -> int:
+        paths = [request.path for request in house.requests]
+        return paths.count(urlsplit(response.status_url).path)
+
+    before = asked()
     with started([sys.executable, FILE, "stream", response.backend_id], env) as streaming:
         assert streaming.stdout is not None
-        lines = [streaming.stdout.readline() for _ in LIFE]  # they come while the backend lives
-        assert [json.loads(line)["status"] for line in lines] == LIFE
+        told = [""]
+        while told[-1] != "ready":  # they come while the backend lives
+            told.append(json.loads(streaming.stdout.readline().decode())["status"])
+        # Where the machine is very busy a status call may be faster than the stream.
+        overtaken = asked() > before
+        assert told[1:] == [status for status in LIFE if status in told or not overtaken]
         ending = copied("terminate", response.backend_id)
         assert (ending.status, ending.text, ending.errors) == (0, "", "")
         rest = ended(streaming)
@@ -156,7 +166,7 @@ def test_connecting_and_waiting_share_one_deadline(inside: Inside) -> None:
         done = inside("connect", "--wait", "--timeout", "0.8", "--quiet", env=towards(server))
         took = time.monotonic() - start
     assert (done.status, done.text) == (4, "") and is_one_error_line(done.errors)
-    assert took > 0.75 and in_time(took, 1.35)  # two would be 1.5
+    assert took > 0.75 and in_time(took, 1.35, start)  # two would be 1.5
 
 
 def test_help_tells_a_newcomer_what_to_do(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 import pickle
 import signal
+import threading
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import pytest
@@ -13,11 +14,11 @@ from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated
 from kit.answers import answer
 from kit.backends import DEAF, STUBBORN, python
 from kit.deadlines import LONG, against, keeps_deadline, patiently
-from kit.platforms import JAMSOCKET, LIFE, Api, running, statuses
+from kit.platforms import JAMSOCKET, LIFE, Api, is_stream, running, statuses
 from kit.secrets import failure
 from kit.server import Request, Script, Server
 from kit.shell import run, towards
-from kit.steps import Pause, Silence, Step
+from kit.steps import Pause, Silence, Step, Wait
 from kit.turns import KEY, connects, document, dying, fails, held, spawned, telling
 
 WAITING = spawned(stream=LIFE[:4], status="waiting")  # it never becomes ready
@@ -234,8 +235,16 @@ def test_on_status_sees_the_states_of_each_backend_in_turn(api: Api) -> None:
 
 @pytest.mark.waits
 def test_on_status_sees_each_state_of_a_backend_once_however_often_it_is_met(api: Api) -> None:
+    told_all = threading.Event()
+    fresh = spawned(status=[Wait(told_all), *api.told("ready")])  # its stream is not overtaken
+    script: Any = telling(api, dying(), dying(), dying(), fresh)
+
+    def telling_first(request: Request) -> Sequence[Step]:
+        steps = list(script(request))
+        return [steps[0], told_all.set, Silence()] if is_stream(request) else steps
+
     seen: List[BackendState] = []
-    with Server(telling(api, dying(), dying(), dying(), spawned())) as server:
+    with Server(telling_first) as server:
         api.client(server.url).connect_and_wait(KEY, timeout=LONG, on_status=seen.append)
     assert statuses(seen) == ["terminating", *LIFE]
 
@@ -275,8 +284,8 @@ def test_a_signal_handlers_exception_comes_out_of_a_pause_at_once(api: Api) -> N
     before = signal.signal(signal.SIGALRM, limit)
     try:
         with Server(telling(api, dying())) as server:
-            signal.setitimer(signal.ITIMER_REAL, 1.0)  # by then nearly all of the time is pauses
             with pytest.raises(JobLimit):
+                signal.setitimer(signal.ITIMER_REAL, 1.0)  # nearly all of the time is pauses then
                 api.client(server.url).connect_and_wait(KEY, timeout=LONG)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

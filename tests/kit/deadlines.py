@@ -9,12 +9,14 @@ import os
 import re
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Type
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Type, TypeVar
 
 from jamsocket_lite import JamsocketError, JamsocketTimeout
 from kit.noise import lateness
 from kit.secrets import failed
 from kit.server import Script, Server
+
+T = TypeVar("T")
 
 LONG = 60.0  # for what must come to pass: only what is broken takes so long
 SHORT = 0.3  # a deadline that is meant to pass
@@ -85,6 +87,19 @@ def wait_until(test: Callable[[], bool], seconds: float = LONG) -> bool:
             return False
         time.sleep(0.0005)
     return True
+
+
+def undisturbed(check: Callable[[], T]) -> T:
+    """A check of moments that depend on each other. Where it fails while the machine was late that
+    proves nothing, and it is made again."""
+    for _ in range(5):
+        begun = time.monotonic()
+        try:
+            return check()
+        except Exception:
+            if lateness(begun, time.monotonic()) < 0.1:
+                raise
+    return check()
 
 
 def keeps_deadline(weather: str, attempt: Callable[[], Timed], deadline: float = SHORT,

@@ -168,6 +168,14 @@ def statuses(states: Sequence[BackendState]) -> List[str]:
     return [state.status for state in states]
 
 
+def up_to_ready(stream: Iterator[BackendState]) -> List[str]:
+    """What it tells until then; it can be read on."""
+    told: List[str] = []
+    while told[-1:] != ["ready"]:
+        told.append(next(stream).status)
+    return told
+
+
 # -------------------------------------------------------------------------------------------------
 # A platform that runs
 # -------------------------------------------------------------------------------------------------
@@ -194,6 +202,14 @@ class Cluster:
     def statuses(self, connected: ConnectResponse) -> List[str]:
         """All that a backend has been through."""
         return [state["status"] for state in self.backend(connected).states]
+
+    def is_whole(self, told: Sequence[str], connected: ConnectResponse) -> bool:
+        """Whether this is all that it has been through, in order. Where the machine is so busy that
+        a status call was faster than the stream, what that passes over is not told."""
+        life = self.statuses(connected)
+        asked = self.api.status_target(connected.backend_id)
+        overtaken = any(request.path == asked for request in self.platform.requests)
+        return list(told) == [status for status in life if status in told or not overtaken]
 
 
 @contextmanager

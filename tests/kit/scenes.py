@@ -8,7 +8,7 @@
 import functools
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 import pytest
 
@@ -54,9 +54,10 @@ def turning(first: Sequence[Step], *later: Tuple[float, Sequence[Step]]) -> Step
     began: List[float] = []
     lock = threading.Lock()
 
-    def steps(number: Optional[int]) -> Sequence[Step]:
+    def steps(number: int) -> Sequence[Step]:
         with lock:
-            began.append(time.monotonic())
+            if number == 1 or not began:  # of each playing
+                began[:] = [time.monotonic()]
         passed = time.monotonic() - began[0]
         return [first, *(each for moment, each in later if passed >= moment)][-1]
 

@@ -370,12 +370,14 @@ def kill_group(pid: int) -> None:
 class Backend:
     """A session backend. `states` are as the wire has them, `pid` is None until a process runs."""
 
-    def __init__(self, platform: "LocalPlatform", wanted: Wanted, port: int) -> None:
+    def __init__(self, platform: "LocalPlatform", wanted: Wanted, port: int,
+                 mark: socket.socket) -> None:
         self.id = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(14))
         self.key = wanted.key
         self.states: List[Dict[str, Any]] = []
         self.pid: Optional[int] = None
         self.port = port
+        self._mark = mark               # that the port is taken
         self.wanted = wanted
         self.in_use = 0                 # proxied requests under way
         self._platform = platform
@@ -390,7 +392,7 @@ class Backend:
     def status(self) -> str:
         return str(self.states[-1]["status"]) if self.states else "scheduled"
 
-    def wait(self, status: str, timeout: float = 20.0) -> Dict[str, Any]:
+    def wait(self, status: str, timeout: float = 60.0) -> Dict[str, Any]:
         """Wait until it has been through `status`; that state."""
         def found() -> List[Dict[str, Any]]:
             return [state for state in self.states if state["status"] == status]
@@ -531,6 +533,7 @@ class Backend:
             self.states.append(state)
             if status == "terminated":
                 self._platform.forget(self)
+                self._mark.close()
             self._changed.notify_all()
         key = "" if self.key is None else " (key %s)" % json.dumps(self.key)
         details = [str(state[name]) for name in ("termination_kind", "termination_reason")
@@ -1024,7 +1027,7 @@ class LocalPlatform:
         cluster, pool = wanted.drone
         if cluster not in (None, self.cluster) or (pool or "") != self.pool:
             raise Refused(500, "No active drone available.", "NO_DRONE", "NoDroneAvailable")
-        backend = Backend(self, wanted, self._free_port())
+        backend = Backend(self, wanted, *self._free_port())
         self._backends[backend.id] = backend
         if wanted.key is not None:
             self._keys[(wanted.scope, wanted.key)] = backend
@@ -1037,15 +1040,19 @@ class LocalPlatform:
             return when
         return self._started + math.ceil((when - self._started) / self.sweep) * self.sweep
 
-    def _free_port(self) -> int:
-        taken = {backend.port for backend in self._backends.values()
-                 if backend.status != "terminated"}
+    def _free_port(self) -> Tuple[int, socket.socket]:
+        """And what marks it as taken, for the backend itself binds it only after a while."""
         while True:
-            port = next(PORTS)
-            with contextlib.suppress(OSError), socket.socket() as probe:
-                probe.bind(("127.0.0.1", port))
-                if port not in taken:   # one of ours may not have bound it yet
-                    return port
+            port, mark = next(PORTS), socket.socket(socket.AF_UNIX)
+            try:
+                # Where the system has such names; they are seen by platforms of other processes.
+                if sys.platform == "linux":
+                    mark.bind("\0jamsocket-lite-port-%d" % port)
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+                return port, mark
+            except OSError:
+                mark.close()
 
     def forget(self, backend: Backend) -> None:
         """What must not outlive a backend: its hold on its key, its tokens; and the oldest of those

@@ -9,7 +9,7 @@ from jamsocket_lite import ConfigurationError, Jamsocket, JamsocketTimeout, Netw
 from kit.addresses import NAME, reach
 from kit.calls import CALLS, SINGLE, Call, call_connect, call_wait, name_of
 from kit.certificates import Certificates
-from kit.deadlines import LONG, SHORT, keeps_deadline, timed
+from kit.deadlines import LONG, SHORT, keeps_deadline, patiently, timed
 from kit.platforms import client, connected, service
 from kit.secrets import failure
 from kit.server import DeadAddress, Server, closed_port
@@ -51,13 +51,17 @@ def test_another_address_of_the_name_is_tried(first: str, monkeypatch: pytest.Mo
         server.script = service(url)
         bad = dead.addresses[0] if first == "dead" else ("127.0.0.1", closed_port())
         reach(monkeypatch, bad, ("127.0.0.1", server.port))
-        def job(name: str) -> Callable[[], Any]:
-            return lambda: SINGLE[name](url, 0.8)
 
-        jobs = {name: job(name) for name in SINGLE}
-        jobs["wait"] = lambda: client(url).wait_until_ready(connected(url), timeout=1.6 if first
-                                                            == "dead" else LONG)
-        assert together(jobs)["wait"].is_ready
+        def check(timeout: float) -> None:
+            def job(name: str) -> Callable[[], Any]:
+                return lambda: SINGLE[name](url, 2 * timeout)
+
+            jobs = {name: job(name) for name in SINGLE}
+            jobs["wait"] = lambda: client(url).wait_until_ready(
+                connected(url), timeout=5 * timeout if first == "dead" else LONG)
+            assert together(jobs)["wait"].is_ready
+
+        patiently(check)
 
 
 def test_localhost_is_tried_by_ipv4_first(monkeypatch: pytest.MonkeyPatch) -> None:

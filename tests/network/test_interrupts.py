@@ -51,7 +51,7 @@ def interrupt(name: str, where: str, steps: Any) -> None:
             assert process.stdout.readline() == b"left\n"
             left = time.monotonic() - start
             assert server.wait_closed(LONG), "the socket is still open"
-            assert process.poll() is None and in_time(left, 2.0)
+            assert process.poll() is None and in_time(left, 2.0, start)
             record("Ctrl-C %s, %s" % (where, name), "left after %.0f ms, socket closed"
                    % (left * 1000))
         finally:

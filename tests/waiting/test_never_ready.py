@@ -1,5 +1,6 @@
 """A wait for what will never be ready ends as soon as that is known."""
 
+import threading
 from typing import Any, Dict, List, Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from kit.platforms import (ENDING, ID, JAMSOCKET, STATUSES, TIME, Api, Cluster, 
                            events, in_turn, running, state, statuses, streamed, told)
 from kit.scenarios import FAILS, HANGS, Scenario, check, in_order, refusing
 from kit.secrets import failure
-from kit.server import (Close, Dribble, Pause, Server, Silence, Step, answer, chunk, event,
+from kit.server import (Close, Dribble, Pause, Server, Silence, Step, Wait, answer, chunk, event,
                         stream_head)
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -157,12 +158,14 @@ def test_where_the_status_call_tells_no_more_the_answer_to_connect_counts(status
         assert server.connections == 1
 
 
+TOLD = threading.Event()
 WILL_NEVER_BE: Dict[str, Scenario] = {
     "replayed, over at once": Scenario([streamed(*STATUSES), Silence()], refusing(404),
                                        BackendTerminated),
-    "replayed, over, and the status call still says ready": Scenario([streamed(*STATUSES),
-                                                                      Silence()], told("ready"),
-                                                                     BackendTerminated, 0.9),
+    # It says so only once the stream has told all, lest its word comes first.
+    "replayed, over, and the status call still says ready": Scenario(
+        [streamed(*STATUSES), TOLD.set, Silence()], [Wait(TOLD), *told("ready")],
+        BackendTerminated, 0.9),
     "replayed, terminating": Scenario([streamed(*STATUSES[:6]), Silence()], HANGS,
                                       BackendTerminated),
     "replayed in two parts": Scenario(

@@ -10,9 +10,9 @@ import pytest
 
 from jamsocket_lite import JamsocketTimeout
 from kit.backends import Gate
-from kit.deadlines import LONG, record
-from kit.platforms import (ID, JAMSOCKET, LIFE, Api, client, connected, in_turn, running, streamed,
-                           told)
+from kit.deadlines import LONG, patiently, record
+from kit.platforms import (ID, JAMSOCKET, Api, client, connected, in_turn, running, streamed, told,
+                           up_to_ready)
 from kit.scenarios import FAILS, HANGS, Scenario, check, flaky, refusing
 from kit.secrets import failure
 from kit.server import Close, Pause, Server, Silence, Step, answer
@@ -55,7 +55,7 @@ def test_a_retry_after_past_the_deadline_is_waited_out(kind: str) -> None:
     limit = refusing(429, Retry_After="3600")
     outcome = check(kind, "429 until after the deadline",
                     Scenario(limit, limit, JamsocketTimeout, 2.0, 1.2))
-    assert len(outcome.times(True)) == 1 and len(outcome.times(False)) <= 1
+    assert len(outcome.times(True)) <= 1 and len(outcome.times(False)) <= 1
 
 
 @pytest.mark.waits
@@ -78,7 +78,7 @@ def test_silence_is_not_death(api: Api) -> None:
     with running(api, keep_alive=0.05) as cluster:
         connected = cluster.spawn()
         with closing(cluster.client().status_stream(connected, timeout=LONG)) as stream:
-            assert [next(stream).status for _ in LIFE] == LIFE
+            assert cluster.is_whole(up_to_ready(stream), connected)
             timer = threading.Timer(1.5, cluster.client().terminate, [connected])
             timer.start()
             assert next(stream).status == "terminating"
@@ -105,15 +105,19 @@ def test_pauses_grow(kind: str, weather: str) -> None:
 @pytest.mark.waits
 def test_pauses_are_jittered() -> None:
     """So that a crowd of waiters does not come back at the same moment."""
-    def first_pause(number: int) -> float:
-        with Server([Close()]) as server:
-            failure(lambda: client(server.url).wait_until_ready(ID, timeout=0.5), JamsocketTimeout)
-            return (gaps(server, JAMSOCKET.stream_target()) + [0.5])[0]
+    def check(timeout: float) -> None:
+        def first_pause(number: int) -> float:
+            with Server([Close()]) as server:
+                failure(lambda: client(server.url).wait_until_ready(ID, timeout=timeout),
+                        JamsocketTimeout)
+                return gaps(server, JAMSOCKET.stream_target())[0]
 
-    with ThreadPoolExecutor(12) as pool:
-        pauses = list(pool.map(first_pause, range(12)))
-    assert max(pauses) - min(pauses) > 0.01
-    record("a crowd's pauses", "%.0f to %.0f ms" % (min(pauses) * 1000, max(pauses) * 1000))
+        with ThreadPoolExecutor(12) as pool:
+            pauses = list(pool.map(first_pause, range(12)))
+        assert max(pauses) - min(pauses) > 0.01
+        record("a crowd's pauses", "%.0f to %.0f ms" % (min(pauses) * 1000, max(pauses) * 1000))
+
+    patiently(check)
 
 
 @pytest.mark.waits

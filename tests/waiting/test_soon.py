@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import Dict, List, Sequence
 
 from jamsocket_lite import BackendState, BackendTerminated, JamsocketTimeout
-from kit.deadlines import in_time
+from kit.deadlines import undisturbed
 from kit.platforms import STATUSES, events, in_turn, streamed, told
 from kit.scenarios import FAILS, HANGS
 from kit.scenes import PAGE, Play, both, scenes, streaming, told_at, waiting
@@ -36,7 +36,7 @@ def test_ready_is_known_soon_without_a_stream(play: Play) -> None:
     """Within 2.5 s, also after a while."""
     shown = play()
     assert isinstance(shown.result, BackendState) and shown.result.is_ready
-    assert in_time(shown.late(1.6), 3.1)
+    assert shown.is_soon(shown.late(1.6), 3.1)
 
 
 @scenes({name: waiting(NO_STREAM[name], told_at((0.3, "terminated")))
@@ -44,7 +44,7 @@ def test_ready_is_known_soon_without_a_stream(play: Play) -> None:
 def test_the_end_is_known_soon_without_a_stream(play: Play) -> None:
     shown = play()
     failed(shown.result, BackendTerminated)
-    assert in_time(shown.late(0.3), 3.1)
+    assert shown.is_soon(shown.late(0.3), 3.1)
 
 
 @scenes({name: streaming(steps, told_at((0.6, "waiting"), (1.2, "ready"), (2.2, "terminated")))
@@ -54,7 +54,7 @@ def test_a_stream_tells_what_the_status_call_tells(play: Play) -> None:
     shown = play()
     assert shown.result is None
     assert shown.seen[0] == "scheduled" and shown.seen[-1] == "terminated"
-    assert in_time(shown.late(2.2), 3.1)
+    assert shown.is_soon(shown.late(2.2), 3.1)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -70,7 +70,8 @@ def test_a_stream_that_told_something_is_not_trusted_for_more_than_ten_seconds(
     """It is open and sends comments, and has lost an event."""
     shown = play()
     assert not isinstance(shown.result, Exception)
-    assert shown.states[-1].status in ("ready", "terminated") and shown.seconds < 22.0
+    assert shown.states[-1].status in ("ready", "terminated")
+    assert shown.is_soon(shown.seconds, 22.0)
 
 
 TELLING: List[Step] = [streamed("scheduled"), Pause(1.3), events("loading"), Pause(0.2),
@@ -80,10 +81,13 @@ TELLING: List[Step] = [streamed("scheduled"), Pause(1.3), events("loading"), Pau
 @scenes({"a body that hangs": streaming(TELLING, HANGING_503), "silence": streaming(TELLING, HANGS),
          "a body that hangs, in a wait": waiting(TELLING, HANGING_503)})
 def test_a_stream_that_tells_is_not_kept_by_a_status_call(play: Play) -> None:
-    shown = play()
-    assert shown.seen == ["scheduled", "loading", "starting", "terminated"]
-    for came, told_after in zip(shown.moments, accumulate((0.0, 1.3, 0.2, 0.2))):
-        assert in_time(came - told_after, 1.0)
+    def check() -> None:  # a stream that is half a second late leaves the status call its turn
+        shown = play()
+        assert shown.seen == ["scheduled", "loading", "starting", "terminated"]
+        for came, told_after in zip(shown.moments, accumulate((0.0, 1.3, 0.2, 0.2))):
+            assert shown.is_soon(came - told_after, 1.0)
+
+    undisturbed(check)
 
 
 SILENT_FIRST: List[Step] = [stream_head(), Pause(1.3), events("loading"), Pause(0.2),
@@ -97,7 +101,7 @@ def test_a_status_call_keeps_events_for_two_seconds_at_most(play: Play) -> None:
     shown = play()
     assert shown.seen == ["loading", "starting", "terminated"]
     for came, told_after in zip(shown.moments, accumulate((1.3, 0.2, 0.2))):
-        assert in_time(came - told_after, 2.7)
+        assert shown.is_soon(came - told_after, 2.7)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -108,16 +112,16 @@ def test_a_status_call_keeps_events_for_two_seconds_at_most(play: Play) -> None:
 def test_a_stream_that_is_not_answered_is_given_up_after_two_seconds(play: Play) -> None:
     """The next one may be answered; a status call goes first."""
     shown = play()
-    first, second = shown.times(streaming=True)
+    first, second = shown.times(streaming=True)[:2]
     assert shown.seen == ["terminated"]
-    assert 1.9 < second - first and in_time(second - first, 5.0)
+    assert 1.9 < second - shown.began and shown.is_soon(second - shown.began, 5.0)
     assert any(first < moment < second for moment in shown.times(streaming=False))
 
 
 @scenes(both([Close()], in_turn(HANGS, told("terminated"))))
 def test_a_status_call_that_is_not_answered_is_given_up_after_two_seconds(play: Play) -> None:
     shown = play()
-    assert shown.seen == ["terminated"] and in_time(shown.seconds, 6.0)
+    assert shown.seen == ["terminated"] and shown.is_soon(shown.seconds, 6.0)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -132,7 +136,8 @@ def test_pauses_are_small_again_after_a_stream_that_told_something(play: Play) -
     """A front cuts each stream, and each tells a state more."""
     shown = play()
     assert shown.seen == list(STATUSES) and len(shown.times(streaming=True)) == len(STATUSES)
-    assert in_time(max(shown.gaps(streaming=True)), 1.0) and in_time(shown.seconds, 4.0)
+    assert shown.is_soon(max(shown.gaps(streaming=True)), 1.0)
+    assert shown.is_soon(shown.seconds, 4.0)
 
 
 @scenes({"the same again": streaming([streamed("scheduled")], told("scheduled"), 3.5),
@@ -151,8 +156,8 @@ def test_no_pause_is_longer_than_five_seconds(play: Play) -> None:
     """Jitter included."""
     shown = play()
     failed(shown.result, JamsocketTimeout)
-    assert max(shown.gaps(streaming=True)) < 5.3
-    assert max(shown.gaps(streaming=False)) < 2.3
+    assert shown.is_soon(max(shown.gaps(streaming=True)), 5.3)
+    assert shown.is_soon(max(shown.gaps(streaming=False)), 2.3)
 
 
 @scenes({"silent": both(HANGS, HANGS, 30.0)["stream"]}, slow=["silent"])
@@ -160,4 +165,5 @@ def test_no_attempt_takes_longer_than_its_bound(play: Play) -> None:
     """Six seconds of a status call, two of a stream, and a pause between them."""
     shown = play()
     failed(shown.result, JamsocketTimeout)
-    assert max(shown.gaps(streaming=True)) < 13.5 and max(shown.gaps(streaming=False)) < 13.5
+    assert shown.is_soon(max(shown.gaps(streaming=True)), 13.5)
+    assert shown.is_soon(max(shown.gaps(streaming=False)), 13.5)
