@@ -12,7 +12,7 @@ import pytest
 
 from kit import peers
 from kit.certificates import Certificates
-from kit.deadlines import LONG
+from kit.deadlines import LONG, in_time, undisturbed
 from kit.outsiders import dial, fetch, read_all
 from kit.server import (Close, DeadAddress, Drain, Dribble, Pause, Read, Repeat, Request, Reset,
                         Server, Silence, Step, Wait, answer, at_once, chunk, closed_port, event,
@@ -84,19 +84,22 @@ def test_a_reset_is_seen_through_tls(certificates: Certificates) -> None:
 
 
 def test_dribbled_bytes_come_one_at_a_time() -> None:
-    start = time.monotonic()
-    with Server([Dribble(b"abcd", 0.1)]) as server, dial(server) as sock:
-        first = sock.recv(100)
-        assert first != b"abcd" and first + read_all(sock) == b"abcd"
-        assert time.monotonic() - start > 0.35
+    def check() -> None:
+        start = time.monotonic()
+        with Server([Dribble(b"abcd", 0.1)]) as server, dial(server) as sock:
+            first = sock.recv(100)
+            assert first != b"abcd" and first + read_all(sock) == b"abcd"
+            assert time.monotonic() - start > 0.35
+
+    undisturbed(check)  # who is late gets several at once
 
 
 def test_a_pause_and_an_event_hold_the_answer_back() -> None:
     go = threading.Event()
     start = time.monotonic()
     with Server([b"a", Pause(0.2), b"b", Wait(go), b"c"]) as server, dial(server) as sock:
-        assert sock.recv(10) == b"a"
-        assert sock.recv(10) == b"b"
+        assert sock.recv(1) == b"a"
+        assert sock.recv(1) == b"b"
         assert time.monotonic() - start > 0.15
         sock.settimeout(0.1)
         with pytest.raises(socket.timeout):
@@ -164,7 +167,7 @@ def test_a_script_ends_with_either_side(last: Step, secure: bool,
             assert server.wait_connections(3, LONG)
             start = time.monotonic()
             server.close()
-            assert time.monotonic() - start < 1.0 + 4.0  # for a machine with other things to do
+            assert in_time(time.monotonic() - start, 1.0 + 4.0, start)
 
 
 @pytest.mark.parametrize("look", [peers.hung_up, peers.hung_up_slowly])

@@ -55,7 +55,9 @@ def test_a_status_call_has_no_cache_control(api: Api) -> None:
 # What the dev server does not know yet, or no longer
 # -------------------------------------------------------------------------------------------------
 
-def test_the_dev_server_holds_a_status_call_until_the_first_event() -> None:
+def test_the_dev_server_holds_a_status_call_until_the_first_event(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("local.local_platform.STATUS_HELD", LONG)  # however late the event is
     with LocalPlatform(python(DEAF), lag=0.2) as platform:
         answer = call(spawn(platform)[0]["status_url"])
         assert (answer.status, answer.json["status"] in LIFE) == (200, True)
