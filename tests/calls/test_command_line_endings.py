@@ -72,7 +72,7 @@ def test_a_backend_that_crashes_while_it_is_waited_for(inside: Inside) -> None:
 
 
 def test_a_stream_that_breaks_off_for_good_keeps_what_was_printed(inside: Inside) -> None:
-    told: List[Step] = [stream_head(), event(state("loading"))]
+    told: List[Step] = [stream_head() + event(state("loading"))]
     with Server() as server:
         server.script = lambda request: told if request.number == 1 else REFUSED
         done = inside("stream", "b1", env=towards(server))

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import pytest
 
 import jamsocket_lite
+from kit.deadlines import patiently
 from kit.server import Server, Step, answer
 from kit.shell import Inside, answering, is_one_error_line, on_terminal, stream_of, towards
 from kit.platforms import ID, JAMSOCKET, state
@@ -183,10 +184,14 @@ def test_an_id_in_an_error_is_text(stage: str, inside: Inside) -> None:
     with answering(
         status=status, stream=refusal() if stream is None else stream, backend_id="seen" + WORDS
     ) as server:
-        seconds = "0.6" if stage == "late" else "20"
-        done = inside("connect", "--wait", "--quiet", "--timeout", seconds, env=towards(server))
-    assert done.status == {"refused": 1, "ended": 5, "late": 4}[stage] and done.text == ""
-    assert is_one_error_line(done.errors) and is_visible(done.errors) and "seen" in done.errors
+        def check(timeout: float) -> None:  # in which the connect has to be answered
+            seconds = str(2 * timeout) if stage == "late" else "20"
+            done = inside("connect", "--wait", "--quiet", "--timeout", seconds, env=towards(server))
+            assert done.status == {"refused": 1, "ended": 5, "late": 4}[stage] and done.text == ""
+            assert is_one_error_line(done.errors) and is_visible(done.errors)
+            assert "seen" in done.errors
+
+        patiently(check)
 
 
 @pytest.mark.parametrize(

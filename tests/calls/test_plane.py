@@ -10,7 +10,7 @@ import pytest
 from jamsocket_lite import (BackendState, ConnectRequest, Executable, HTTPError, Jamsocket, Plane,
                             ResourceLimits, SpawnConfig, ValidationError)
 from kit.deadlines import LONG
-from kit.platforms import APIS, ID, PLANE, TIME, running, statuses
+from kit.platforms import APIS, ID, PLANE, TIME, Cluster, running, statuses
 from kit.server import Server, answer
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -199,17 +199,20 @@ def test_a_terminate_is_answered_with_null(plane_server: Server, body: bytes) ->
 # The same program on both
 # -------------------------------------------------------------------------------------------------
 
-def program(client: Any) -> List[Any]:
+def program(cluster: Cluster) -> List[Any]:
     """All that a program does with a client, and what it sees, without names and times."""
+    client: Any = cluster.client()
     connected = client.connect({"key": "room", "user": "ada", "auth": {"a": 1},
                                 "spawn": {"max_idle_seconds": 60}})
     ready = client.wait_until_ready(connected, timeout=LONG)
     again = client.connect({"key": "room", "spawn": False})
     client.terminate(again)
+    asked = cluster.asked(connected)
     states = list(client.status_stream(connected, timeout=LONG))
+    assert cluster.is_whole(statuses(states), connected, asked)
     last = states[-1]
     return [connected.spawned, connected.status, connected.ready_url, ready.status, again.spawned,
-            again.status, statuses(states), last.status, last.termination_reason,
+            again.status, cluster.statuses(connected), last.status, last.termination_reason,
             last.termination_kind, bool(last.exit_error),
             again.backend_id == connected.backend_id, type(last.time), len(last.time)]
 
@@ -218,7 +221,7 @@ def test_a_program_moves_to_plane_by_changing_how_the_client_is_made() -> None:
     seen = []
     for api in APIS.values():
         with running(api) as cluster:
-            seen.append(program(cluster.client()))
+            seen.append(program(cluster))
     assert seen[0] == seen[1]
 
 

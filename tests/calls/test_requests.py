@@ -157,7 +157,10 @@ def test_a_call_is_sent_once_and_never_repeated(api: Api, weather: str, name: st
         client = api.client(server.url, timeout=0.4 if weather == "silence" else LONG)
         look_over(timed(lambda: METHODS[name](client)).outcome)
         assert server.wait_closed(LONG)
-        assert (server.connections, len(server.requests)) == (1, 1)
+        if weather == "silence":  # whose deadline may pass before anything is sent
+            assert server.connections <= 1 and len(server.requests) <= 1
+        else:
+            assert (server.connections, len(server.requests)) == (1, 1)
 
 
 @pytest.mark.waits

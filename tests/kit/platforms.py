@@ -203,13 +203,18 @@ class Cluster:
         """All that a backend has been through."""
         return [state["status"] for state in self.backend(connected).states]
 
-    def is_whole(self, told: Sequence[str], connected: ConnectResponse) -> bool:
+    def asked(self, connected: ConnectResponse) -> int:
+        """How many status calls there were."""
+        target = self.api.status_target(connected.backend_id)
+        return [request.path for request in self.platform.requests].count(target)
+
+    def is_whole(self, told: Sequence[str], connected: ConnectResponse, asked: int = 0) -> bool:
         """Whether this is all that it has been through, in order. Where the machine is so busy that
-        a status call was faster than the stream, what that passes over is not told."""
-        life = self.statuses(connected)
-        asked = self.api.status_target(connected.backend_id)
-        overtaken = any(request.path == asked for request in self.platform.requests)
-        return list(told) == [status for status in life if status in told or not overtaken]
+        a status call was faster than the stream, what that passes over is not told; `asked` is how
+        many there were before the stream."""
+        overtaken = self.asked(connected) > asked
+        return list(told) == [status for status in self.statuses(connected)
+                              if status in told or not overtaken]
 
 
 @contextmanager

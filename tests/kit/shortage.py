@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 from kit.calls import CALLS, call_wait
 from kit.threads import together
 
-PATIENCE = {"wait": 0.3, "stream": 0.3}
+PATIENCE = {"wait": (0.3, 1.2, 5.0), "stream": (0.3, 1.2, 5.0)}
 
 
 def leave(number: int) -> None:
@@ -38,7 +38,11 @@ def one_by_one(name: str, url: str) -> List[List[str]]:
     found = [outcome(CALLS[name], url, 5.0)]  # what is made at the first call is made
     for number in range(6):
         leave(number)
-        found.append(outcome(CALLS[name], url, PATIENCE.get(name, 5.0)))
+        for patience in PATIENCE.get(name, (5.0,)):
+            row = outcome(CALLS[name], url, patience)
+            if row[0] != "JamsocketTimeout" or "open files" in row[1]:
+                break  # else it was the machine that took so long
+        found.append(row)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     return found
 
