@@ -21,7 +21,7 @@ from kit.deadlines import LONG
 from kit.platforms import client, connected
 
 MOMENTS = 30
-PATIENCE = 3.0  # a call's, with which a child that hangs is long late
+PATIENCE = 8.0  # a call's, with which a child that hangs is long late
 
 
 def call(url: str) -> bool:
