@@ -106,15 +106,16 @@ def test_pauses_grow(kind: str, weather: str) -> None:
 def test_pauses_are_jittered() -> None:
     """So that a crowd of waiters does not come back at the same moment."""
     def check(timeout: float) -> None:
-        def first_pause(number: int) -> float:
+        def fourth_pause(number: int) -> float:
+            """By then they differ by more than what a machine is late by."""
             with Server([Close()]) as server:
-                failure(lambda: client(server.url).wait_until_ready(ID, timeout=timeout),
+                failure(lambda: client(server.url).wait_until_ready(ID, timeout=7 * timeout),
                         JamsocketTimeout)
-                return gaps(server, JAMSOCKET.stream_target())[0]
+                return gaps(server, JAMSOCKET.stream_target())[3]
 
         with ThreadPoolExecutor(12) as pool:
-            pauses = list(pool.map(first_pause, range(12)))
-        assert max(pauses) - min(pauses) > 0.01
+            pauses = list(pool.map(fourth_pause, range(12)))
+        assert max(pauses) - min(pauses) > 0.05
         record("a crowd's pauses", "%.0f to %.0f ms" % (min(pauses) * 1000, max(pauses) * 1000))
 
     patiently(check)

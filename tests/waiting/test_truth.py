@@ -68,6 +68,20 @@ def test_what_has_come_of_the_stream_is_told_before_a_failure_of_the_status_call
     assert shown.seen[-1:] == ["terminated"]
 
 
+def ready_behind_the_end() -> Tuple[List[Step], List[Step]]:
+    """A stream that tells the end while a status call is under way, which says ready then."""
+    asked, over = threading.Event(), threading.Event()
+    return ([stream_head(), Wait(asked), events("terminated"), over.set, Silence()],
+            [asked.set, Wait(over), *told("ready")])
+
+
+@scenes({"terminated": waiting(*ready_behind_the_end())})
+def test_what_has_come_of_the_stream_is_told_before_an_answer_of_the_status_call_counts(
+    play: Play
+) -> None:
+    assert failed(play().result, BackendTerminated).state.is_terminated
+
+
 FROZEN = """
 import signal, sys
 sys.path[:0] = sys.argv[2:]
