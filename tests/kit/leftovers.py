@@ -26,5 +26,5 @@ def leaving_nothing() -> Iterator[None]:
     # A server's threads may take a moment to end after they have reported that they did.
     assert wait_until(lambda: set(threading.enumerate()) <= threads), (
         "left running: %s" % threading.enumerate())
-    assert wait_until(lambda: open_files() <= files, 5.0), (
+    assert wait_until(lambda: open_files() <= files), (
         "left open: %d descriptors" % (open_files() - files))

@@ -114,7 +114,7 @@ class Listener(Generic[T]):
                 _shut_down(sock)
             threads = list(self._threads)
         for thread in threads:
-            thread.join(5)
+            thread.join(60)
             if thread.is_alive():
                 raise RuntimeError("a script does not end")
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import errno
 import http.server
 import itertools
 import json
@@ -359,6 +360,16 @@ def listening(port: int) -> bool:
         probe.settimeout(1.0)
         probe.bind(("127.0.0.1", 0))
         return bool(probe.getsockname()[1] != port) and probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def marked(mark: socket.socket, port: int) -> bool:
+    """Whether a port could be marked as one's own, so that platforms of other processes see it."""
+    try:
+        if sys.platform == "linux":     # elsewhere there are no such names
+            mark.bind("\0jamsocket-lite-port-%d" % port)
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
+    return True
 
 
 def kill_group(pid: int) -> None:
@@ -1044,15 +1055,11 @@ class LocalPlatform:
         """And what marks it as taken, for the backend itself binds it only after a while."""
         while True:
             port, mark = next(PORTS), socket.socket(socket.AF_UNIX)
-            try:
-                # Where the system has such names; they are seen by platforms of other processes.
-                if sys.platform == "linux":
-                    mark.bind("\0jamsocket-lite-port-%d" % port)
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-                return port, mark
-            except OSError:
-                mark.close()
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+                if marked(mark, port):
+                    return port, mark
+            mark.close()
 
     def forget(self, backend: Backend) -> None:
         """What must not outlive a backend: its hold on its key, its tokens; and the oldest of those

@@ -146,20 +146,26 @@ def test_a_serverless_function_is_invoked_cold_and_warm(tmp_path: Path,
         cold = function.invoke({"key": "board"})
         warm = function.invoke({"key": "board"})
         slow = {"key": "slow", "spawn": {"executable": {"env": {"DELAY": "30"}}}}
-        late = function.invoke(slow, 1.2)
+        lates: List[Outcome] = []
+        for seconds in (1.2, 4.8, 14.4):  # a busy machine may need more to come to a deadline
+            lates.append(function.invoke(slow, seconds))
+            if lates[-1].document.get("errorType") == "JamsocketTimeout" and lates[-1].left > 0:
+                break
+        late = lates[-1]
         unfit = function.invoke({"key": "board"}, 0.1)
         after = function.invoke({"key": "board"})
         done = function.end()
     assert {cold.kind, warm.kind, after.kind} == {"response"} and {late.kind,
                                                                    unfit.kind} == {"error"}
-    assert [each.document["invocations"] for each in (cold, warm, after)] == [1, 2, 5]
+    count = [each.document["invocations"] for each in (cold, warm, after)]
+    assert count == [1, 2, 4 + len(lates)]
     assert cold.document["headers"]["Location"].startswith(busy_platform.url)
     # The function answered itself, before its host would have ended it.
     assert late.document["errorType"] == "JamsocketTimeout" and late.left > 0
     # No time at all is not a timeout
     assert unfit.document["errorType"] == "ConfigurationError"
     connects = [request for request in busy_platform.requests if request.path.endswith("/connect")]
-    assert len(connects) == 4
+    assert 4 <= len(connects) <= 3 + len(lates)
     assert (done.code, done.err) == (0, "") and "JamsocketTimeout" in done.out
     assert not secrets_in(done, [late, unfit], [TOKEN, *tokens_of(busy_platform)])
 
