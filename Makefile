@@ -5,7 +5,7 @@ PYTHON ?= python3
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-slow test-all test-interop fuzz soak bench lint types stub wheel clean
+.PHONY: help demo check test test-slow test-ends test-all test-interop fuzz soak bench lint types stub wheel clean
 
 help: ## Show this (needs nothing)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ test: .venv types ## Check the types, run the tests (needs Python 3.10+ and, onc
 
 test-slow: .venv ## Run the tests that take long (needs what test needs)
 	.venv/bin/python tests/dev/parts.py -q -m slow
+
+test-ends: ## Run the tests on the oldest and the newest CPython here (needs those, and what test needs)
+	$(PYTHON) tests/dev/environments.py --ends
 
 test-all: ## Run the tests on every Python on PATH and under pyenv (needs those, and what test needs)
 	$(PYTHON) tests/dev/environments.py

@@ -4,6 +4,7 @@ library only.
 
     python3 tests/dev/environments.py                # CPython 3.7 and newer, PyPy 3, found here
     python3 tests/dev/environments.py 3.7 pypy3.10   # only these
+    python3 tests/dev/environments.py --ends         # only the oldest and the newest
     python3 tests/dev/environments.py --make .venv   # one environment, with all that tests need
 
 Each Python gets an environment below .venvs, which is kept for the next run, and the newest pytest
@@ -114,6 +115,12 @@ def interpreters() -> List[Python]:
         if known is None or (known.complete, known.version) < (python.complete, python.version):
             best[python.name] = python
     return sorted(best.values(), key=lambda python: ("pypy" in python.name, python.version))
+
+
+def ends(pythons: Sequence[Python]) -> List[Python]:
+    """The oldest and the newest, PyPy and builds without the global lock apart."""
+    usual = [python for python in pythons if re.match(r"[0-9.]+\Z", python.name)]
+    return usual[:1] + usual[1:][-1:]
 
 
 def silent() -> List[str]:
@@ -269,6 +276,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--make", metavar="PLACE", type=Path,
                         help="only make an environment there, for this Python")
     parser.add_argument("--list", action="store_true", help="only tell what was found")
+    parser.add_argument("--ends", action="store_true",
+                        help="only the oldest and the newest CPython")
     parser.add_argument("--pytest", metavar="OPTION", action="append", default=[],
                         help="for pytest; repeatable")
     parser.add_argument("names", metavar="NAME", nargs="*", help="3.7, pypy3.10, ...")
@@ -282,6 +291,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     found, broken = interpreters(), silent()
     chosen = [python for python in found if not options.names or python.name in options.names]
     missing = set(options.names) - {python.name for python in chosen}
+    if options.ends:
+        chosen = ends(chosen)
     if missing or not chosen:
         print("not found: " + (", ".join(sorted(missing)) or "any Python of 3.7 or newer"),
               file=sys.stderr)
