@@ -469,7 +469,8 @@ class _Record:
             values[name] = value = rule["check"](value, at)
             words = rule.get("words", (value,))
             if strict and value not in words:
-                raise _invalid(at, "must be one of %s, not %s" % (", ".join(words), _word(value)))
+                known_words = ", ".join(words)
+                raise _invalid(at, "must be one of %s, not %s" % (known_words, _word(value)))
         if strict:
             cls._check_together(values, place)
         return values
@@ -663,7 +664,7 @@ class _Deadline:
         return max(self._end - time.monotonic(), 0.0)
 
     def left(self) -> float:
-        """The seconds left, as a socket takes them. Raises JamsocketTimeout where none are."""
+        """The seconds left, as a socket takes them, or JamsocketTimeout."""
         seconds = self.remaining()  # read once: 0 would be a socket that does not wait
         if not seconds:
             raise JamsocketTimeout("the deadline passed")
@@ -692,10 +693,8 @@ class _Url:
         except (LookupError, ValueError):
             is_sound = None
         if not is_sound or port == 0 or "@" in parts.netloc or parts.scheme not in _DEFAULT_PORTS:
-            raise ConfigurationError(
-                "%s must be a url like https://host:port/path: http or https, of visible ASCII"
-                " characters, without a user name" % what
-            )
+            problem = "must be a url like https://host:port/path, of ASCII, without a user name"
+            raise ConfigurationError("%s %s" % (what, problem))
         self.text = text.partition("#")[0]
         self.scheme, self.host, self.netloc = parts.scheme, host, parts.netloc
         self.path, self.query = parts.path, parts.query
@@ -739,7 +738,7 @@ else:
 def _derived(mixin: type, base: type) -> Any:
     """A class of theirs with ours before it.
 
-    Made when a call is made, of what stands in http.client then: recorders replace its classes.
+    Made at the call, of what http.client has then: recorders replace its classes.
     """
     return type(mixin.__name__, (mixin, base), {})
 
@@ -755,11 +754,11 @@ class _Connection(_ConnectionBase):
         self._deadline = deadline
         self._response: Any = None  # the last one that was made
         self.response_class: Any = self._respond
-        if socket.create_connection.__module__ == "socket":  # else someone's own; it is kept
+        if socket.create_connection.__module__ == "socket":  # else somebody's own
             self._create_connection = self._connect_in_time
 
     def _connect_in_time(self, address: Any, timeout: Any, source: Any = None) -> "socket.socket":
-        """Connects to the first address of a name that answers; each gets a share of the time."""
+        """Connects to the first address that answers; each gets a share of the time."""
         import socket
 
         found = list(socket.getaddrinfo(address[0], address[1], 0, socket.SOCK_STREAM))
@@ -788,7 +787,7 @@ class _Connection(_ConnectionBase):
 
         make = _derived(_Response, http.client.HTTPResponse)
         self._response = response = make(sock, *arguments, **options)
-        if type(response.fp) is io.BufferedReader:  # else a fake's own file; it is left alone
+        if type(response.fp) is io.BufferedReader:  # else a fake's own
             response.reader = _Reader(response.fp.detach(), sock, self._deadline)
             response.fp = io.BufferedReader(response.reader)
         return response
@@ -868,17 +867,17 @@ class _Response(_ResponseBase):
         except http.client.HTTPException:
             if self.reader is None or not self.reader.ended:
                 raise
-        if self.reader is not None and self.reader.ended:  # http.client takes it for their end
+        if self.reader is not None and self.reader.ended:
             raise NetworkError("the connection was closed before the end of the headers")
 
 
 class _Reader(io.RawIOBase):
-    """The bytes that a socket receives. Each `recv` gets the time left; all bytes are counted."""
+    """The bytes of a socket. Each `recv` gets the time left; all bytes are counted."""
 
     def __init__(self, raw: Any, sock: Any, deadline: _Deadline) -> None:
         self.sock, self.deadline = sock, deadline
         self.limit: float = 1024 * 1024  # bytes of an answer with its framing
-        self.patience: Optional[float] = None  # seconds until a read gives nothing; else it raises
+        self.patience: Optional[float] = None  # seconds; then a read gives nothing
         self.ended = False
         self._raw = raw
         self._received = 0
@@ -951,7 +950,7 @@ def _translated(error: Exception, doing: str, deadline: _Deadline) -> Exception:
 
 
 def _is_of_caller(error: OSError) -> bool:
-    """Whether a caller's code raised it: a TimeoutError that is not the system's or a socket's."""
+    """Whether it is no system's and no socket's TimeoutError, but a caller's."""
     is_socket_text = str(error).endswith("timed out")
     return isinstance(error, TimeoutError) and error.errno is None and not is_socket_text
 
@@ -989,7 +988,7 @@ def _of_system(error: OSError, doing: str, deadline: _Deadline) -> Exception:
 
 @functools.lru_cache(maxsize=1)
 def _default_context(make: Any, kind: Any, file: Optional[str], directory: Optional[str]) -> Any:
-    """The context that `make` makes of these; it takes 40 ms and more, so the last one is kept."""
+    """The context that `make` makes of these. It takes 40 ms, so the last one is kept."""
     context = make()
     if file and sys.implementation.name in ("graalpy", "rustpython"):  # they ignore it
         context.load_verify_locations(file)
@@ -1012,15 +1011,14 @@ def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
             return context  # a fake's, which stands in the place of ssl's
     verifies = getattr(context, "verify_mode", None) == ssl.CERT_REQUIRED
     if not verifies or not getattr(context, "check_hostname", False):
-        raise ConfigurationError(
-            "%s must check certificates and host names, as one of ssl.create_default_context("
-            "cafile=...) does, which also serves a private authority" % what
-        )
+        example = "ssl.create_default_context(cafile=...)"
+        problem = "%s must check certificates and names, as %s does" % (what, example)
+        raise ConfigurationError(problem)
     return context
 
 
 def _proxy_for(url: _Url) -> Optional[str]:
-    """The proxy that the environment names for a url, as urllib reads it; none for loopback."""
+    """The proxy that urllib finds in the environment; none for a loopback address."""
     from urllib.request import getproxies, proxy_bypass
 
     if _is_loopback(url.host):
@@ -1057,7 +1055,7 @@ def _proxy_secrets(url: _Url) -> List[str]:
 
 @functools.lru_cache(maxsize=4)
 def _opener(level: int, proxy: Optional[str]) -> Any:
-    """An opener for requests that bring their connection. To make one takes longer than to use."""
+    """An opener for requests that bring their connection. It takes long to make."""
     import urllib.request as urllib_request
 
     handler: Any = urllib_request.HTTPHandler(level)
@@ -1105,7 +1103,7 @@ def _open(request: _HttpRequest, deadline: _Deadline) -> Any:
 def _read_body(response: Any, limit: int, deadline: _Deadline, body: bytearray) -> None:
     """Appends the body. Raises where it is cut short, or larger than the limit."""
     length = getattr(response, "length", None)
-    missing = math.inf if length is None else length  # older Pythons' read1 does not count it
+    missing = math.inf if length is None else length  # older read1 do not count
     read = getattr(response, "read1", response.read)  # vcrpy's response has no read1
     while missing > 0:
         deadline.left()  # raises, though bytes keep coming
@@ -1147,11 +1145,16 @@ def _http_error(text: str, response: Any, body: bytes, request: _HttpRequest) ->
         text += ": " + said["message"]
     elif _printable(words.get("message", "")):
         text += ": (its message is left out, for it repeats a secret)"
-    details = [name + word for name, word in (("code ", code), ("request ", request_id)) if word]
+    details = []
+    if code:
+        details.append("code " + code)
+    if request_id:
+        details.append("request " + request_id)
     if details:
         text += " (%s)" % ", ".join(details)
-    classes = {401: AuthenticationError, 403: AuthenticationError, 407: AuthenticationError}
-    error = {**classes, 429: RateLimitError}.get(status, HTTPError)(text, status=status)
+    kinds: Dict[int, Type[HTTPError]] = dict.fromkeys((401, 403, 407), AuthenticationError)
+    kinds[429] = RateLimitError
+    error = kinds.get(status, HTTPError)(text, status=status)
     error.code, error.request_id = code or None, request_id or None
     error.retry_after = _retry_after(headers.get("Retry-After") or "")
     return error
@@ -1174,7 +1177,7 @@ def _error_words(body: bytes, content_type: str) -> Dict[str, str]:
 
 
 def _sayable(words: str, secrets: Any) -> str:
-    """A server's words as one line without control characters; "" where they repeat a secret."""
+    """A server's words as one line; "" where they repeat a secret."""
     longest = 200
     line = _printable(words[: 4 * longest])
     if len(line) > longest:
@@ -1187,9 +1190,9 @@ def _printable(words: str) -> str:
 
 
 def _repeats(text: str, secrets: Any) -> bool:
-    """Whether a text has six letters and digits in a row of a secret, or all of one without such.
+    """Whether a text has six letters or digits in a row of a secret, or all of a short one.
 
-    No spelling (percent-encoding, JSON, HTML, escapes) changes letters and digits.
+    No spelling (percent-encoding, JSON, HTML, escapes) changes these.
     """
     row, shortest = 6, 4
     text = text.lower()
@@ -1230,7 +1233,7 @@ def _retry_after(text: str) -> Optional[float]:
 
 
 def _fetch(request: _HttpRequest, deadline: _Deadline) -> Tuple[Any, int]:
-    """Sends a request once. Its answer's JSON, and for how many seconds a cache has kept that."""
+    """Sends a request once: the answer's JSON, and its age in seconds, if a cache kept it."""
     limit = 128 * 1024  # bytes; JSON of small objects takes 25 times its text in memory
     origin, body = request.url.origin, bytearray()
     with closing(_open(request, deadline)) as response:
@@ -1260,7 +1263,7 @@ def _json(text: bytes, origin: str) -> Any:
 
 
 def _is_deep(text: bytes) -> bool:
-    """Whether JSON has more than 100 levels, which can exhaust a thread's stack on Python 3.13."""
+    """Whether JSON has over 100 levels, which can crash a thread of Python 3.13."""
     level = 0
     if text.count(b"[") + text.count(b"{") > 100:
         for mark in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', text):
@@ -1416,7 +1419,7 @@ class _EventStream:
             reader.patience = None
 
     def _read_piece(self) -> bytes:
-        """What is here of the body. What was begun, as a chunk's head, may take two seconds."""
+        """What is here of the body; what was begun, as a chunk's head, has two seconds."""
         response = self._response
         if self._reader is not None:
             self._reader.deadline = self._deadline.nearer(2.0)
@@ -1480,7 +1483,7 @@ class _Address:
         stream.headers["Accept"] = "text/event-stream"
 
     def ask(self, deadline: _Deadline, *, fresh: bool = False) -> BackendState:
-        """What the status call says; if it must be `fresh`, a cache's answer is a NetworkError."""
+        """What the status call says; where it is to be `fresh`, no cache's answer will do."""
         document, age = _fetch(self._status, deadline)
         origin = self._status.url.origin
         if fresh and age > 0:
@@ -2352,7 +2355,7 @@ def _parsed(option: str, text: Union[str, bytes]) -> Any:
 
 
 def _standard_input() -> Union[str, bytes]:
-    """All of it; as bytes where there are any, for a request is UTF-8 whatever the locale."""
+    """All of it, if possible as bytes: a request is UTF-8 whatever the locale."""
     stream: Any = sys.stdin
     with suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
         return getattr(stream, "buffer", stream).read()  # type: ignore[no-any-return]
@@ -2360,7 +2363,7 @@ def _standard_input() -> Union[str, bytes]:
 
 
 def _write(stream: Any, text: str) -> None:
-    """Writes at once: what a buffer keeps may fail when the process ends. Raises OSError."""
+    """Writes at once: what a buffer keeps may fail when the process ends."""
     if stream is None:  # closed, or a program without a console
         return
     encoding = getattr(stream, "encoding", None) or "ascii"
@@ -2398,7 +2401,7 @@ def _tell(text: str) -> None:
 
 @contextmanager
 def _progress(quiet: bool) -> Generator[_OnStatus, None, None]:
-    """Tells each status on standard error: on a terminal in one place, elsewhere a line each."""
+    """Tells each status on standard error: a terminal has them in one place."""
     redraws = bool(getattr(sys.stderr, "isatty", bool)())
     form = "\rbackend: %-40s" if redraws else "backend: %s\n"
     told = []
