@@ -797,7 +797,7 @@ class _Connection(_ConnectionBase):
             super()._tunnel()  # type: ignore[misc]
         finally:
             if self._response is not None:
-                self._response.close()  # Python 3.8 leaves it open, and with it the socket
+                self._response.close()  # Python 3.8 leaves it open
         self.sock.settimeout(self._deadline.left())  # for the handshake
 
     def send(self, data: Any) -> None:
@@ -805,7 +805,7 @@ class _Connection(_ConnectionBase):
 
         A peer that hangs up meanwhile may have answered before: reading will tell.
         """
-        piece = 16 * 1024  # at most one TLS record, so that one piece is one operation
+        piece = 16 * 1024  # at most one TLS record
         if self.sock is None:
             self.connect()
         sock: Any = self.sock
@@ -855,7 +855,7 @@ class _Response(_ResponseBase):
 
     def _read_status(self) -> Any:
         version, status, reason = super()._read_status()  # type: ignore[misc]
-        if status in range(102, 200):  # http.client goes on behind 100 alone
+        if status in range(102, 200):  # http.client knows 100 alone
             status = 100
         return version, status, reason
 
@@ -1390,7 +1390,7 @@ class _EventStream:
         return found
 
     def _collect(self, found: List[str], seconds: float) -> None:
-        at_once, most = 0.05, 64 * 1024  # seconds and bytes to spend on what is here already
+        at_once, most = 0.05, 64 * 1024  # seconds and bytes for what is here
         until, end = _Deadline(seconds), _Deadline(max(seconds, at_once))
         taken = 0
         while end.remaining() and taken < most:
@@ -1876,7 +1876,8 @@ class _Client:
 
     _endpoints: Dict[str, str]
     _service = ""  # as it stands in a path
-    # Where a ConnectResponse is asked for: at its status url, or at the client's with its headers.
+    _public: Tuple[str, ...] = ("status", "stream")  # calls without credentials
+    # Where a ConnectResponse is asked for: at the client's own url, or at its status url.
     _asks_at_own_url = False
 
     def __init__(self, url: Any, headers: Any, timeout: Any, ssl_context: Any) -> None:
@@ -1995,8 +1996,7 @@ class _Client:
     def _connect(self, request: ConnectRequest, deadline: _Deadline) -> ConnectResponse:
         executable = getattr(request.spawn, "executable", None)
         secrets = [request.auth, getattr(executable, "env", None)]
-        document = self._document(request)
-        sent = self._request("connect", secrets, document, service=self._service)
+        sent = self._request("connect", secrets, self._document(request))
         answer, _ = _fetch(sent, deadline)
         return _validated(ConnectResponse, answer, self._url.origin)
 
@@ -2007,23 +2007,21 @@ class _Client:
             status = self._request("status", secrets, backend=segment)
             return _Address(status, self._request("stream", secrets, backend=segment))
         url = _Url(known["status_url"], "status_url")
-        status = self._request_to("GET", url, secrets)
-        return _Address(status, self._request_to("GET", _stream_url(url), secrets))
+        status = self._request_to("status", url, secrets)
+        return _Address(status, self._request_to("stream", _stream_url(url), secrets))
 
     def _request(
         self, call: str, secrets: Any, document: Any = None, query: Any = None, **segments: str
     ) -> _HttpRequest:
         """A request of a call at the client's own url; the segments fill in its path."""
-        method, path = self._endpoints[call].split()
-        url = self._url.extended(path.format(**segments), query)
-        return self._request_to(method, url, secrets, document)
+        path = self._endpoints[call].split()[1].format(service=self._service, **segments)
+        return self._request_to(call, self._url.extended(path, query), secrets, document)
 
-    def _request_to(
-        self, method: str, url: _Url, secrets: Any, document: Any = None
-    ) -> _HttpRequest:
+    def _request_to(self, call: str, url: _Url, secrets: Any, document: Any = None) -> _HttpRequest:
+        method = self._endpoints[call].split()[0]
         headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
         headers["User-Agent"] = "jamsocket-lite/" + __version__  # some edges refuse urllib's own
-        if url.origin == self._url.origin and (method == "POST" or self._asks_at_own_url):
+        if url.origin == self._url.origin and call not in self._public:
             headers.update(self._headers)
         request = _HttpRequest(method, url, headers, [secrets, self._secrets, url.query])
         request.document, request.ssl_context = document, self._ssl_context
@@ -2101,7 +2099,8 @@ class Plane(_Client):
     """
 
     _endpoints = _PLANE_ENDPOINTS
-    _asks_at_own_url = True  # what a controller says of its address is often out of reach
+    _asks_at_own_url = True  # a controller may not know where it can be reached
+    _public = ()  # what stands before it may want headers always
 
     def __init__(
         self,
@@ -2465,7 +2464,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """The command line; returns the exit status. `argv`: the arguments, not the process's."""
     try:
         args, others = _parser().parse_known_args(argv)
-        if others:  # only the names, for someone may have passed a token
+        if others:  # without values: one may be a token
             names = [other.partition("=")[0] for other in others if other.startswith("--")]
             raise ConfigurationError(" ".join(["unknown arguments", *names, "(see --help)"]))
         _run(args)
@@ -2474,7 +2473,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         text, status = "interrupted", 130
     except JamsocketError as error:
         text, status = str(error), _EXIT_STATUSES.get(type(error), 1)
-        if text and error.response is not None:  # so that the backend can be found, and ended
+        if text and error.response is not None:  # to find it, and end it
             text = "backend %s: %s" % (error.response.backend_id, text)
     if text:
         _tell("jamsocket-lite: %s\n" % _printable(text))
