@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the suite in four parts side by side, since most of its time is waiting; options go to all.
+"""Runs the suite in eight parts side by side, since most of its time is waiting; options go to all.
 `make test` uses it.
 
-    .venv/bin/python tests/dev/parts.py                 # as `python -m pytest`, in half of the time
+    .venv/bin/python tests/dev/parts.py                 # as `python -m pytest`, in a third of the time
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import List
 
 TESTS = Path(__file__).resolve().parent.parent
-PARTS = 4
+PARTS = 8
 
 
 def parts() -> List[List[str]]:
