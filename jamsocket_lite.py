@@ -1816,12 +1816,12 @@ def _needed(prefix: str, settings: Dict[str, Any]) -> List[str]:
     values = {name: _setting(name, value) for name, value in settings.items()}
     missing = [name for name, value in values.items() if not value]
     if missing:
-        named = ["%s (%s)" % (name, prefix + name.upper()) for name in missing]
-        raise ConfigurationError("missing: " + ", ".join(named))
+        named = ", ".join("%s (%s)" % (name, prefix + name.upper()) for name in missing)
+        raise ConfigurationError("missing: %s; pass it, or set the variable" % named)
     return list(values.values())
 
 
-def _read(what: str, read: Callable[[], _T]) -> _T:
+def _read_mapping(what: str, read: Callable[[], _T]) -> _T:
     """What is read of a caller's mapping. What that raises may hold a secret."""
     with suppress(Exception):
         return read()
@@ -1861,7 +1861,7 @@ def _checked_headers(headers: Any) -> Dict[str, str]:
     """A copy of the headers that a client is to send."""
     own = "host connection content-length content-type transfer-encoding accept-encoding"
     checked: Dict[str, str] = {}
-    given = _read("headers", lambda: {} if headers is None else _mapping(headers, ()))
+    given = _read_mapping("headers", lambda: {} if headers is None else _mapping(headers, ()))
     for name, value in given.items():
         is_name = re.match(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", name)
         is_value = isinstance(value, str) and re.match(r"[\x20-\x7e]*\Z", value)
@@ -2020,7 +2020,7 @@ class _Client:
     def _request_to(self, call: str, url: _Url, secrets: Any, document: Any = None) -> _HttpRequest:
         method = self._endpoints[call].split()[0]
         headers = {"Accept": "application/json", "Cache-Control": "no-cache"}
-        headers["User-Agent"] = "jamsocket-lite/" + __version__  # some edges refuse urllib's own
+        headers["User-Agent"] = "jamsocket-lite/" + __version__  # edges refuse urllib's
         if url.origin == self._url.origin and call not in self._public:
             headers.update(self._headers)
         request = _HttpRequest(method, url, headers, [secrets, self._secrets, url.query])
@@ -2156,7 +2156,9 @@ class Plane(_Client):
 def _variables(env: _Env, prefix: str, *names: str) -> Dict[str, Any]:
     """The variables of these names that are set, and not empty."""
     source = os.environ if env is None else env
-    found = _read("env", lambda: {name: source.get(prefix + name.upper()) for name in names})
+    found = _read_mapping(
+        "env", lambda: {name: source.get(prefix + name.upper()) for name in names}
+    )
     settings = {name: _setting(prefix + name.upper(), value) for name, value in found.items()}
     return {name: value for name, value in settings.items() if value}
 
