@@ -1310,7 +1310,7 @@ class _Events:
         first, *others = re.split(rb"\r\n|\r|\n", received)
         self._line += first
         if len(self._line) > self.LIMIT:
-            raise ProtocolError("a line of the event stream is longer than %d bytes" % self.LIMIT)
+            raise ProtocolError("a line is longer than %d bytes" % self.LIMIT)
         if not others:
             return []
         lines, self._line = [bytes(self._line), *others[:-1]], bytearray(others[-1])
@@ -1333,7 +1333,7 @@ class _Events:
             value = value[1:]
         self._size += len(line)
         if self._size > self.LIMIT:
-            raise ProtocolError("an event of the stream is longer than %d bytes" % self.LIMIT)
+            raise ProtocolError("an event is longer than %d bytes" % self.LIMIT)
         if name == b"data":
             self._data.append(value)
         elif name == b"event":
@@ -1605,7 +1605,8 @@ class _Watch:
 
     def _note(self, error: JamsocketError) -> None:
         """For the deadline's text. What the deadline cut short says less."""
-        if self._deadline.remaining() or not self._failure:
+        is_cut = isinstance(error, JamsocketTimeout) and self._deadline.remaining() < self.ATTEMPT
+        if not is_cut or not self._failure:
             self._failure = str(error)
 
     def _learn(self, states: List[BackendState]) -> List[BackendState]:
@@ -1626,8 +1627,9 @@ class _Watch:
 
     def _open(self) -> None:
         self._events = _Events(self._events.last_id, self._events.retry)
+        # Where the deadline is near, time is left for a status call.
+        attempt = self._deadline.nearer(min(self.ATTEMPT, self._deadline.remaining() / 2))
         try:
-            attempt = self._deadline.nearer(self.ATTEMPT)
             self._stream = self._address.listen(self._events, attempt, self._deadline)
             self._stream_due = math.inf
         except JamsocketError as error:

@@ -39,6 +39,25 @@ def test_ready_is_known_soon_without_a_stream(play: Play) -> None:
     assert shown.is_soon(shown.late(1.6), 3.1)
 
 
+@scenes({"no headers": waiting(HANGS, told("ready"), 1.5),
+         "no events": waiting([stream_head(), Silence()], told("ready"), 1.5)})
+def test_a_near_deadline_leaves_time_for_the_status_call(play: Play) -> None:
+    """Nearer than the two seconds that an attempt to open a stream may take."""
+    def check() -> None:
+        result = play().result
+        assert isinstance(result, BackendState) and result.is_ready
+
+    undisturbed(check)
+
+
+@scenes({"no headers": streaming(HANGS, told("waiting"), 1.5)})
+def test_a_near_deadline_leaves_a_stream_time_for_the_status_call(play: Play) -> None:
+    def check() -> None:
+        assert play().seen == ["waiting"]
+
+    undisturbed(check)
+
+
 @scenes({name: waiting(NO_STREAM[name], told_at((0.3, "terminated")))
          for name in ("500", "closed", "silent", "comments")})
 def test_the_end_is_known_soon_without_a_stream(play: Play) -> None:
