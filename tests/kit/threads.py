@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from typing import Any, Callable, Dict, Mapping, Sequence, TypeVar
+from typing import Any, Callable, Dict, Mapping, TypeVar
 
 T = TypeVar("T")
 
@@ -35,9 +35,3 @@ def together(jobs: Mapping[str, Callable[[], T]], width: int = 12) -> Dict[str, 
         traceback.format_exception(type(error), error, error.__traceback__)))
         for name, error in broken.items())
     return results
-
-
-def for_each(check: Callable[[T], Any], cases: Sequence[T]) -> None:
-    """The same check of each case."""
-    together({"%d: %r" % (number, case): lambda case=case: check(case)  # type: ignore[misc]
-              for number, case in enumerate(cases)}, len(cases))

@@ -18,7 +18,7 @@ from kit.calls import CALLS, LASTING, SINGLE, Call, call_connect
 from kit.certificates import Certificates
 from kit.deadlines import LONG, in_time
 from kit.platforms import JAMSOCKET, channels, client, connected, streamed, told
-from kit.server import (Close, DeadAddress, Pause, Request, Script, Server, Silence, Step, answer,
+from kit.server import (DeadAddress, Pause, Request, Script, Server, Silence, Step, answer,
                         at_once, stream_head)
 
 pytestmark = [
