@@ -49,7 +49,6 @@ if sys.version_info < (3, 7):
     version = "%d.%d" % sys.version_info[:2]
     raise ImportError("jamsocket_lite needs Python 3.7 or newer; this is Python " + version)
 
-import copy
 import errno
 import functools
 import io
@@ -708,8 +707,8 @@ class _Url:
         """The url of something below this one."""
         from urllib.parse import urlencode
 
-        below = copy.copy(self)
-        below.path = self.path.rstrip("/") + path
+        below = object.__new__(_Url)
+        vars(below).update(vars(self), path=self.path.rstrip("/") + path)
         below.query = "&".join(filter(None, [self.query, urlencode(query or {})]))
         below.text = "%s://%s%s" % (self.scheme, self.netloc, below.path)
         if below.query:
@@ -872,7 +871,7 @@ class _Response(_ResponseBase):
 
 
 class _Reader(io.RawIOBase):
-    """The bytes of a socket. Each `recv` gets the time left; all bytes are counted."""
+    """The bytes of a socket. Each `recv` gets the time left; all are counted."""
 
     def __init__(self, raw: Any, sock: Any, deadline: _Deadline) -> None:
         self.sock, self.deadline = sock, deadline
@@ -1000,7 +999,7 @@ def _verifying_context(given: _SslContext) -> "ssl.SSLContext":
     try:
         import ssl
     except ImportError:
-        raise ConfigurationError("https needs the module ssl, which this Python lacks") from None
+        raise ConfigurationError("https needs ssl, which this Python lacks") from None
     context, what = given, "ssl_context"
     if context is None:
         what, make = "ssl._create_default_https_context", ssl._create_default_https_context
@@ -1029,11 +1028,12 @@ def _proxy_for(url: _Url) -> Optional[str]:
     scheme, _, rest = proxy.rpartition("://")
     variable = url.scheme + "_proxy"
     if scheme.lower() not in ("", "http"):
-        raise ConfigurationError("%s must name an http:// proxy; no other kind works" % variable)
+        raise ConfigurationError("%s must name an http:// proxy" % variable)
     _Url("http://" + rest.rpartition("@")[2], variable)
     return "http://" + rest
 
 
+@functools.lru_cache(maxsize=16)
 def _is_loopback(host: str) -> bool:
     from ipaddress import ip_address
 

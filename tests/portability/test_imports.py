@@ -15,7 +15,6 @@ from kit.server import Server, answer
 AT_IMPORT = {
     "collections.abc": "to know a mapping",
     "contextlib": "closing",
-    "copy": "a url, for one below it",
     "dataclasses": "the types",
     "errno": "the system's own timeout",
     "functools": "classes that are derived when a call is made",
