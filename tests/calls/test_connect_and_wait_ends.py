@@ -14,7 +14,7 @@ from jamsocket_lite import (AuthenticationError, BackendState, BackendTerminated
 from kit.answers import answer
 from kit.backends import DEAF, STUBBORN, python
 from kit.deadlines import LONG, against, keeps_deadline, patiently
-from kit.platforms import JAMSOCKET, LIFE, Api, is_stream, running, statuses
+from kit.platforms import JAMSOCKET, LIFE, Api, running, statuses
 from kit.secrets import failure
 from kit.server import Request, Script, Server
 from kit.shell import run, towards
@@ -235,17 +235,18 @@ def test_on_status_sees_the_states_of_each_backend_in_turn(api: Api) -> None:
 
 @pytest.mark.waits
 def test_on_status_sees_each_state_of_a_backend_once_however_often_it_is_met(api: Api) -> None:
-    told_all = threading.Event()
-    fresh = spawned(status=[Wait(told_all), *api.told("ready")])  # its stream is not overtaken
-    script: Any = telling(api, dying(), dying(), dying(), fresh)
-
-    def telling_first(request: Request) -> Sequence[Step]:
-        steps = list(script(request))
-        return [steps[0], told_all.set, Silence()] if is_stream(request) else steps
-
     seen: List[BackendState] = []
-    with Server(telling_first) as server:
-        api.client(server.url).connect_and_wait(KEY, timeout=LONG, on_status=seen.append)
+    heard = threading.Event()
+
+    def on_status(state: BackendState) -> None:
+        seen.append(state)
+        if state.is_ready:
+            heard.set()
+
+    # Its status call says nothing before its stream was heard, however late that is.
+    fresh = spawned(status=[Wait(heard), *api.told("ready")])
+    with Server(telling(api, dying(), dying(), dying(), fresh)) as server:
+        api.client(server.url).connect_and_wait(KEY, timeout=LONG, on_status=on_status)
     assert statuses(seen) == ["terminating", *LIFE]
 
 
